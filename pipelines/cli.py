@@ -1,0 +1,194 @@
+"""The `zoo` command line. Only this file is imported for `--help`; verbs import what they need when they run.
+
+Exit codes: 0 done, 2 bad input, 3 not found, 4 integrity, 5 gate refused, 1 anything else.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoo.errors import ZooError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="From one training run to models of any size: build learngenes, find them, make models from them.",
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe (YAML).", show_default=False)]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a field: data.path=shards (repeatable).")]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Reference = Annotated[
+    str, typer.Argument(help="NAME, NAME@alias, NAME:version, or a learngene's folder.", show_default=False)
+]
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    address: Annotated[
+        str, typer.Option(help="Where: 'local' (embedded Ray), 'auto', or HOST:PORT of a running Ray.")
+    ] = "local",
+    overrides: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Build what a recipe names: run what is not done yet, resume what was cut off, register the results.
+
+    Example: zoo run pipelines/recipes/vit-cifar10.yaml --set data.path=../shared/data/cifar10
+    """
+    from pipelines import show, verbs
+
+    result = verbs.run_recipe(recipe, tuple(overrides or ()), address)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        show.answers.print(show.stage_table(result.stages))
+        if result.entries:
+            show.answers.print(show.entry_table(result.entries))
+
+
+@app.command()
+def plan(recipe: RecipePath, overrides: Sets = None, as_json: Json = False) -> None:
+    """Show what `zoo run` would do: which stages are cached, which would run or resume.
+
+    Example: zoo plan pipelines/recipes/demo.yaml --set stages.weit.train.lr=0.002
+    """
+    from pipelines import show, verbs
+
+    rows = verbs.plan_recipe(recipe, tuple(overrides or ()))
+    if as_json:
+        _print_json([row.__dict__ for row in rows])
+    else:
+        show.answers.print(show.stage_table(rows))
+
+
+@app.command(name="list")
+def list_(
+    name: Annotated[str | None, typer.Argument(help="Only versions of this name.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the learngenes in the registry.
+
+    Example: zoo list --json
+    """
+    from pipelines import show
+    from registry.entries import list_entries
+
+    entries = list_entries(name)
+    if as_json:
+        _print_json([entry.to_json() for entry in entries])
+    elif entries:
+        show.answers.print(show.entry_table(entries))
+    else:
+        show.messages.print("the registry is empty; `zoo run RECIPE` or `zoo condense` fills it")
+
+
+@app.command(name="show")
+def show_(ref: Reference, as_json: Json = False) -> None:
+    """Show one learngene: what it is, which sizes it gives, where it comes from, how good it is.
+
+    Example: zoo show vit-cifar10.weit@champion
+    """
+    from pipelines import show, verbs
+
+    content = verbs.describe_learngene(ref)
+    if as_json:
+        _print_json(content)
+    else:
+        show.answers.print(show.field_table(content))
+
+
+@app.command()
+def instantiate(
+    ref: Reference,
+    depth: Annotated[int, typer.Option(help="Number of blocks.", show_default=False)],
+    width: Annotated[int, typer.Option(help="Channels.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the ready model.", show_default=False)],
+    heads: Annotated[int | None, typer.Option(help="Attention heads [default: as wide as the learngene's].")] = None,
+    mlp: Annotated[int | None, typer.Option(help="MLP hidden units [default: the learngene's ratio].")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="'digits' or 'webdataset:FOLDER': data to fit and score the model on.")
+    ] = None,
+    fit_steps: Annotated[int, typer.Option(help="Fit the scalers to this size for so many steps.", min=0)] = 0,
+    fit_lr: Annotated[float, typer.Option(help="Learning rate of the fit.")] = 2e-3,
+    fit_batch: Annotated[int, typer.Option(help="Batch of the fit.", min=1)] = 128,
+    seed: Annotated[int, typer.Option(help="Order of the data in the fit.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make a ready model of any legal size, as a folder that timm loads by itself.
+
+    Example: zoo instantiate vit-cifar10.weit@champion --depth 8 --width 128 --data webdataset:../shared/data/cifar10
+    --fit-steps 200 --out ready/
+    """
+    from pipelines import show, verbs
+
+    fit = verbs.Fit(steps=fit_steps, lr=fit_lr, batch=fit_batch, seed=seed)
+    content = verbs.make_model(ref, (depth, width, heads, mlp), data, fit, out)
+    if as_json:
+        _print_json(content)
+    else:
+        show.answers.print(show.field_table(content))
+
+
+@app.command()
+def condense(
+    checkpoint: Annotated[Path, typer.Argument(help="A timm checkpoint folder.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Register the learngene under this name.", show_default=False)],
+    method: Annotated[str, typer.Option(help="A closed-form method.")] = "front",
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="An option of the method: keep=0.5.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a learngene of trained weights, without training and without a recipe.
+
+    Example: zoo condense deit-small/ --method front --set keep=0.5 --name deit.front
+    """
+    from pipelines import show, verbs
+
+    entry = verbs.condense_folder(checkpoint, method, tuple(overrides or ()), name)
+    if as_json:
+        _print_json(entry.to_json())
+    else:
+        show.answers.print(show.entry_table([entry]))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("zoo-demo"),
+    as_json: Json = False,
+) -> None:
+    """All of it on data that ships with the package: build, register, pull, make models, compare with scratch.
+
+    Example: zoo demo --out zoo-demo
+    """
+    from pipelines import show
+    from pipelines.demo import run_demo
+
+    report = run_demo(out)
+    if as_json:
+        _print_json(report.rows)
+    else:
+        show.answers.print(report.table())
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except ZooError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from the last checkpoint", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=2, default=str))

@@ -1,0 +1,141 @@
+"""Running a recipe: every stage that has no record yet, in order, then the registrations."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.identity import describe, stage_keys
+from pipelines.recipe import Condense, Recipe
+from pipelines.store import METRICS, Store
+
+if TYPE_CHECKING:
+    from infra.cluster import Cluster
+
+    from registry.entries import Entry
+
+State = Literal["waiting", "cached", "running", "done", "failed"]
+
+
+@dataclass
+class StageStatus:
+    """One row of the live table."""
+
+    name: str
+    run: str
+    key: str
+    state: State
+    step: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+OnChange = Callable[[StageStatus], None]
+Connect = Callable[[], "Cluster"]
+
+
+def plan(recipe: Recipe, store: Store) -> list[StageStatus]:
+    """What `run` would do: which stages are done, and how far unfinished ones are."""
+    rows: list[StageStatus] = []
+    for name, key in stage_keys(recipe).items():
+        record = store.record(key)
+        row = StageStatus(name, recipe.stages[name].run, key, "cached" if record else "waiting")
+        if record:
+            row.scores, row.seconds = record.scores, record.seconds
+        else:
+            refresh(row, store)
+        rows.append(row)
+    return rows
+
+
+def refresh(row: StageStatus, store: Store) -> None:
+    """Read how far a running stage is."""
+    progress = store.progress(row.key)
+    row.step, row.total = int(progress.get("step", 0)), int(progress.get("total", 0))
+    if "loss" in progress:
+        row.scores = {"loss": progress["loss"]}
+
+
+def run(recipe: Recipe, store: Store, rows: list[StageStatus], connect: Connect, on_change: OnChange) -> None:
+    """Run the stages of `rows` (from `plan`) that are not done; `connect` is called when the first one needs it."""
+    keys = {row.name: row.key for row in rows}
+    for row in rows:
+        if row.state == "cached":
+            continue
+        row.state, began = "running", monotonic()
+        on_change(row)
+        try:
+            with store.lock(row.key):
+                if store.record(row.key) is None:  # another run may have finished it while this one waited
+                    _run_stage(recipe, row.name, keys, store, connect(), began)
+        except BaseException:
+            row.state = "failed"
+            on_change(row)
+            raise
+        record = store.record(row.key)
+        assert record is not None
+        row.state, row.scores, row.seconds = "done", record.scores, monotonic() - began
+        on_change(row)
+
+
+def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Entry"]:
+    """Register what the recipe names, with the scores of its stage, as the new champions."""
+    from registry.register import log_training, register, set_alias  # mlflow takes seconds to import
+    from trainers.metrics import read_metrics
+
+    by_name = {row.name: row for row in rows}
+    entries: list[Entry] = []
+    for name, ref in recipe.entries.items():
+        row = by_name[ref.stage]
+        record = store.record(row.key)
+        assert record is not None
+        folder = store.verified(row.key)
+        tags = {"recipe": recipe.name, "stage": ref.stage, "key": row.key}
+        entry = register(folder, name, metrics=record.scores, tags=tags)
+        log_training(entry, ref.stage, read_metrics(folder.parent / METRICS))
+        entries.append(set_alias(name, "champion", entry.version))
+    return entries
+
+
+def _run_stage(recipe: Recipe, name: str, keys: dict[str, str], store: Store, cluster: "Cluster", began: float) -> None:
+    from pipelines.stages import Job, run_condense, run_training  # loads torch
+    from trainers.metrics import read_metrics
+
+    stage, key = recipe.stages[name], keys[name]
+    description = describe(recipe, stage, keys)
+    inputs = {place: store.verified(other) for place, other in description["inputs"].items()}
+    work = store.work(key)
+    job = Job(recipe=recipe, name=name, work=work, inputs=inputs).model_dump_json(by_alias=True)
+    if isinstance(stage, Condense):
+        shutil.rmtree(work, ignore_errors=True)
+        cluster.run(run_condense, job)
+    else:
+        execution = stage.resources
+        cluster.run_group(
+            run_training,
+            job,
+            workers=execution.workers,
+            cpus_per_worker=execution.cpus_per_worker,
+            gpus_per_worker=execution.gpus_per_worker,
+            prepare=_prepare(execution.engine),
+        )
+    scores = _final_scores(read_metrics(work / METRICS))
+    store.commit(key, name, description, scores, monotonic() - began)
+
+
+def _prepare(engine: str) -> Callable[[], None] | None:
+    if engine != "deepspeed":
+        return None
+    from trainers.engines.zero import build_ops  # loads torch
+
+    return build_ops
+
+
+def _final_scores(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The last value of every metric that says how good the result is."""
+    scores: dict[str, float] = {}
+    for row in rows:
+        scores |= {name: row[name] for name in ("loss", "accuracy", "eval_loss") if name in row}
+    return scores

@@ -1,0 +1,63 @@
+"""YAML as plain values, and the line on which each value stands."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.recipe import Loc
+from zoo.errors import BadInputError, NotFoundError
+
+
+class YamlSource:
+    """A YAML file (`content`, plain values), with `--set` overrides applied, that knows where its values stand."""
+
+    def __init__(self, path: Path, overrides: tuple[str, ...] = ()) -> None:
+        """Read `path`; `overrides` are `a.b.c=value`, the value in YAML."""
+        if not path.is_file():
+            raise NotFoundError(f"{path}: no such recipe")
+        self.path = path
+        text = path.read_text(encoding="utf-8")
+        try:
+            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+            self.content: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f":{mark.line + 1}" if mark else ""
+            raise BadInputError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
+        if not isinstance(self.content, dict):
+            raise BadInputError(f"{path}:1: a recipe is a mapping of fields, this is a {type(self.content).__name__}")
+        self._set: set[Loc] = set()
+        for override in overrides:
+            self._override(override)
+
+    def place(self, loc: Loc) -> str:
+        """Where the value at `loc` (or its nearest parent) stands: `file:line`, or `--set`."""
+        if any(loc[: len(path)] == path for path in self._set):
+            return "--set"
+        node, line = self._root, 1
+        for part in loc:  # parts that the file does not have are skipped: pydantic names members of unions too
+            for key, value in getattr(node, "value", []) if isinstance(node, yaml.MappingNode) else []:
+                if key.value == part:
+                    node, line = value, key.start_mark.line + 1
+            if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+        return f"{self.path}:{line}"
+
+    def _override(self, text: str) -> None:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise BadInputError(f"--set {text!r}: write field=value, for example --set data.path=shards")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BadInputError(f"--set {text!r}: the value is not valid YAML") from error
+        *parents, last = path = tuple(name.split("."))
+        at = self.content
+        for part in parents:
+            at = at.setdefault(part, {})
+            if not isinstance(at, dict):
+                raise BadInputError(f"--set {text!r}: {part!r} holds a single value, it has no field {last!r}")
+        at[last] = parsed
+        self._set.add(path)

@@ -1,0 +1,125 @@
+"""The same promises over REST, with a real `mlflow server`."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.entries import EXPERIMENT, find_entry, list_entries
+from registry.pull import pull
+from registry.register import log_training, register, set_alias
+from registry.server import connect
+from zoo.errors import NotFoundError
+
+MakeLearngene = Callable[..., Path]
+POLL_SECONDS = 0.2
+POLLS = 600
+
+
+@pytest.fixture(scope="module")
+def address(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on the loopback with an empty SQLite file behind it."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(database, folder)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--workers",
+        "1",
+    ]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'registry.db'}",
+        "--artifacts-destination",
+        str(folder),
+    ]
+    alone = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command + store, stdout=log, stderr=log, env=os.environ | alone, cwd=folder) as process,
+    ):
+        try:
+            _wait(process, int(port))
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    for _ in range(POLLS):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"the server ended with {process.wait(POLL_SECONDS)}")
+        with (
+            contextlib.suppress(OSError),
+            contextlib.closing(HTTPConnection("127.0.0.1", port)) as connection,
+        ):
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                return
+    pytest.fail("the server did not start")
+
+
+def _scenario(learngene: MakeLearngene) -> list[dict[str, Any]]:
+    """Everything once; what the registry holds then, without what differs by clock."""
+    register(learngene(1), "vit", metrics={"accuracy": 0.1}, tags={"team": "edge"})
+    register(learngene(2), "vit", metrics={"accuracy": 0.6})
+    register(learngene(1), "vit", metrics={"accuracy": 0.7, "loss": 1 / 3})
+    register(learngene(1), "vit.copy", metrics={})
+    set_alias("vit", "champion", 2)
+    set_alias("vit", "next", 1)
+    set_alias("vit", "champion", 1)
+    return [{**entry.to_json(), "created": None} for entry in list_entries()]
+
+
+def test_a_server_gives_what_sqlite_gives(
+    address: str, home: Path, learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_sqlite = _scenario(learngene)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert _scenario(learngene) == on_sqlite
+    assert [(entry["version"], entry["aliases"]) for entry in on_sqlite] == [
+        (1, ["champion", "next"]),
+        (2, []),
+        (1, []),
+    ]
+    assert pull("vit") == home / "cache" / "learngenes" / find_entry("vit:1").digest
+
+
+def test_a_server_compares_the_numbers_and_keeps_a_curve_once(
+    address: str, home: Path, learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    low = register(learngene(3), "compared", metrics={"score": 0.5})
+    high = register(learngene(4), "compared", metrics={"score": 0.9})
+    for _ in range(2):
+        log_training(high, "pretrain", [{"step": 0, "loss": 0.3}, {"step": 10, "loss": 0.1}])
+    with connect() as client:
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        assert experiment
+        found = client.search_logged_models([experiment.experiment_id], "metrics.score > 0.7")
+        history = client.get_metric_history(found[0].source_run_id or "", "pretrain/loss")
+    assert [model.tags["learngene.digest"] for model in found] == [high.digest]
+    assert [(metric.step, metric.value) for metric in history] == [(0, 0.3), (10, 0.1)]
+    assert low.parameters == high.parameters
+
+
+def test_a_server_says_what_is_not_there(address: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(NotFoundError, match=f"no 'absent' in the registry {address}"):
+        find_entry("absent")

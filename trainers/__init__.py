@@ -1,0 +1,1 @@
+"""Training: the one loop, its engines (torch, DeepSpeed), objectives and data."""

@@ -1,0 +1,73 @@
+"""The settings of training: what is learned (`Training`, part of a stage's identity) and where (`Execution`, not)."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Training(BaseModel):
+    """How a model is trained: AdamW, linear warm-up, cosine to zero.
+
+    Give either `epochs` or `steps`. `batch` is the global batch whatever the number of workers; `warmup` a share of
+    all steps; `clip` the largest gradient norm (null: no clipping); `evaluate_every` in steps (null: at the end).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: PositiveFloat | None = None
+    steps: PositiveInt | None = None
+    batch: PositiveInt = 128
+    lr: PositiveFloat = 1e-3
+    warmup: Share = 0.05
+    weight_decay: NonNegativeFloat = 0.05
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    clip: PositiveFloat | None = 1.0
+    label_smoothing: Share = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    evaluate_every: PositiveInt | None = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Training":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps")
+        return self
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """How many optimizer steps this training takes."""
+        return self.steps or max(1, round((self.epochs or 0) * steps_per_epoch))
+
+
+class Execution(BaseModel):
+    """Where and how a training runs. Nothing here changes what is learned (but for the order of sums).
+
+    `micro_batch` is the largest batch one worker computes at once; the rest is accumulated. `zero` is DeepSpeed's
+    ZeRO stage: 0-2 for any parametrization, 3 for plain models.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: PositiveInt = 1
+    cpus_per_worker: PositiveInt = 1
+    gpus_per_worker: Annotated[int, Field(ge=0, le=1)] = 0
+    engine: Literal["torch", "deepspeed"] = "torch"
+    zero: Literal[0, 1, 2, 3] = 0
+    micro_batch: PositiveInt | None = None
+    checkpoint_every: PositiveInt = 200
+    max_restarts: Annotated[int, Field(ge=0)] = 2
+
+    @model_validator(mode="after")
+    def _zero_needs_deepspeed(self) -> "Execution":
+        if self.zero and self.engine != "deepspeed":
+            raise ValueError("zero needs engine: deepspeed")
+        return self

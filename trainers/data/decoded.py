@@ -1,0 +1,95 @@
+"""The cache of a node: the images of a part, decoded once into a memory-mapped array.
+
+`<home>/cache/data/<digest>/` holds `images.npy` (N, H, W, C; uint8), `labels.npy` (N; int64), `meta.json`.
+After that every process of the node reaches any sample at random: nothing to decode, no position to save.
+"""
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from trainers.data.config import FORMAT, Digits, Part, WebDataset, shard_digests
+from trainers.data.digits import write_digits
+from trainers.data.writer import OnDecoded, write_shards
+from zoo.errors import BadInputError, IntegrityError
+from zoo.files import atomic_folder, digest_json, home
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A part as it was decoded: uint8 (N, H, W, C) on disk, int64 (N,).
+
+    mean, std: of each channel over all its pixels, in units of 0..1.
+    bad: how many samples could not be used; lost: how many (about) are missing with damaged shards.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bad: int
+    lost: int
+
+
+def decoded(spec: Digits | WebDataset, part: Part, on_decoded: OnDecoded | None = None) -> Images:
+    """The images of a part from the cache; the first process of a node decodes, the others wait for it.
+
+    Raises:
+        NotFoundError, BadInputError: the shards are not there, do not fit the recipe, or too many are bad.
+        IntegrityError: the cache is damaged, or the disk is full.
+    """
+    limit = spec.limit if part == "train" else None
+    digest = digest_json({"format": FORMAT, "limit": limit, "content": _content(spec, part)})
+    target = home() / "cache" / "data" / digest
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.exists():
+            for abandoned in target.parent.glob(f".{digest}.*"):  # by a process that was killed
+                shutil.rmtree(abandoned)
+            with atomic_folder(target) as folder:
+                if isinstance(spec, Digits):
+                    write_digits(part, limit, folder)
+                else:
+                    write_shards(spec, part, limit, folder, on_decoded)
+    images, meta = _load(target)
+    if isinstance(spec, WebDataset) and meta["first"]:
+        _judge(spec, part, len(images.labels), meta)
+    return images
+
+
+def _content(spec: Digits | WebDataset, part: Part) -> dict[str, Any]:
+    """What the arrays depend on; less than the identity: a new augmentation decodes nothing anew."""
+    if isinstance(spec, Digits):
+        return {"kind": spec.kind, "part": part}
+    return spec.model_dump(include={"image_size", "channels", "classes"}) | {"shards": shard_digests(spec, part)}
+
+
+def _load(folder: Path) -> tuple[Images, dict[str, Any]]:
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{folder}: decoded data are damaged ({error}); delete the folder") from error
+    return Images(images, labels, tuple(meta["mean"]), tuple(meta["std"]), meta["bad"], meta["lost"]), meta
+
+
+def _judge(spec: WebDataset, part: Part, good: int, meta: dict[str, Any]) -> None:
+    """Log what is missing, or refuse if it is more than the recipe tolerates (for a cached part, too)."""
+    missing = meta["bad"] + meta["lost"]
+    told = (
+        f"{part}: of {good + missing} samples {meta['bad']} cannot be used and about {meta['lost']} are lost "
+        f"with {len(meta['damaged'])} damaged shards; the first: {meta['first'][0]}"
+    )
+    share = missing / (good + missing)
+    if share > spec.max_bad:
+        raise BadInputError(f"data.max_bad: {spec.max_bad} is exceeded, the share is {share:.3g}; {told}")
+    _log.warning("%s", told)

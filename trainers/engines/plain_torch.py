@@ -1,0 +1,63 @@
+"""The `torch` engine: DistributedDataParallel where there are several workers, nothing but torch."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from trainers.config import Execution, Training
+from trainers.engines.base import Engine
+from trainers.parametrization import Parametrization
+from trainers.world import World
+
+STATE = "state.pt"
+
+
+class TorchEngine(Engine):
+    """Every worker holds all parameters and all optimizer state."""
+
+    def __init__(
+        self, module: Parametrization, training: Training, execution: Execution, world: World, parts: int
+    ) -> None:
+        super().__init__(module.to(world.device), training, execution, world, parts)
+        self._call = DistributedDataParallel(module) if world.size > 1 else module
+        self._optimizer = self.optimizer()
+        self._trained = [p for p in module.parameters() if p.requires_grad]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The module's output; with bf16 under autocast, parameters and gradients stay fp32."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+            return self._call(x)
+
+    def backward(self, loss: Tensor, part: int) -> None:
+        """Accumulate; workers exchange gradients with the last part only."""
+        last = part == self.parts - 1
+        quiet = self._call.no_sync() if isinstance(self._call, DistributedDataParallel) and not last else nullcontext()
+        with quiet:
+            (loss / self.parts).backward()
+
+    def step(self, lr: float) -> float:
+        """One AdamW step."""
+        norm = clip_grad_norm_(self._trained, self.training.clip or float("inf"))
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def save(self, folder: Path) -> None:
+        """All workers hold the same: the first one writes."""
+        if self.world.rank == 0:
+            torch.save(
+                {"module": self.module.state_dict(), "optimizer": self._optimizer.state_dict()},
+                folder / STATE,
+            )
+
+    def load(self, folder: Path) -> None:
+        """Tensors and numbers only (`weights_only`)."""
+        state = torch.load(folder / STATE, map_location=self.world.device, weights_only=True)
+        self.module.load_state_dict(state["module"])
+        self._optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,107 @@
+"""The `deepspeed` engine: ZeRO 0-2 for every parametrization, ZeRO 3 for plain models."""
+
+import logging
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.config import Execution, Training
+from trainers.engines.base import NO_ZERO_3, Engine
+from trainers.parametrization import Parametrization
+from trainers.world import World
+from zoo.errors import BadInputError
+from zoo.files import home
+
+TAG = "engine"
+
+
+class DeepSpeedEngine(Engine):
+    """Optimizer state (1), gradients (2) and parameters (3) are spread over the workers."""
+
+    def __init__(
+        self, module: Parametrization, training: Training, execution: Execution, world: World, parts: int
+    ) -> None:
+        super().__init__(module, training, execution, world, parts)
+        if execution.zero == 3 and module.functional:
+            raise BadInputError(f"resources.zero: {NO_ZERO_3}")
+        deepspeed = _import()
+        if not torch.distributed.is_initialized():  # one worker without Ray or torchrun
+            deepspeed.init_distributed(auto_mpi_discovery=False, init_method=_single(), rank=0, world_size=1)
+        self._engine, *_ = deepspeed.initialize(model=module, optimizer=self.optimizer(), config=self._config())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The module's output; DeepSpeed runs it under autocast with bf16."""
+        return self._engine(x)
+
+    def backward(self, loss: Tensor, part: int) -> None:
+        """DeepSpeed divides by the number of parts itself."""
+        self._engine.backward(loss)
+        if part < self.parts - 1:
+            self._engine.step()  # only counts the micro-batch: DeepSpeed updates after the last one
+
+    def step(self, lr: float) -> float:
+        """One AdamW step, clipped by DeepSpeed."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        self._engine.step()
+        norm = self._engine.get_global_grad_norm()
+        return float("nan") if norm is None else float(norm)
+
+    def save(self, folder: Path) -> None:
+        """Every worker writes its share."""
+        self._engine.save_checkpoint(str(folder), tag=TAG, save_latest=False)
+
+    def load(self, folder: Path) -> None:
+        """Shares fit the number of workers that wrote them."""
+        path, _ = self._engine.load_checkpoint(str(folder), tag=TAG)
+        assert path is not None, folder
+
+    def gathered(self) -> AbstractContextManager[object]:
+        """ZeRO 3 collects the parameters of all workers."""
+        if self.execution.zero < 3:
+            return super().gathered()
+        return _import().zero.GatheredParameters(list(self.module.parameters()), modifier_rank=None)
+
+    def _config(self) -> dict[str, Any]:
+        share = self.training.batch // self.world.size
+        return {
+            "train_batch_size": self.training.batch,
+            "train_micro_batch_size_per_gpu": share // self.parts,
+            "gradient_accumulation_steps": self.parts,
+            "gradient_clipping": self.training.clip or 0.0,
+            "zero_optimization": {"stage": self.execution.zero},
+            "zero_allow_untested_optimizer": True,
+            "torch_autocast": {"enabled": self.training.precision == "bf16", "dtype": "bfloat16"},
+            "steps_per_print": 2**31,
+        }
+
+
+def build_ops() -> None:
+    """Build what DeepSpeed compiles just in time, once on this node, before several workers want it at once."""
+    if torch.cuda.is_available():
+        return  # NCCL carries the collectives there; nothing is compiled
+    _import()
+    from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
+
+    ShareMemCommBuilder().load(verbose=False)
+
+
+def _import() -> Any:
+    """DeepSpeed takes seconds to import and reads its environment while it does."""
+    if not torch.cuda.is_available():
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(home() / "cache" / "torch_extensions"))
+    import deepspeed
+
+    deepspeed.logger.setLevel(logging.ERROR)
+    return deepspeed
+
+
+def _single() -> str:
+    """A rendezvous for a world of one: a port of this machine that the system chooses."""
+    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1")
+    return "tcp://127.0.0.1:0"

@@ -1,0 +1,105 @@
+"""The one training loop. Everything that varies is a parametrization, an objective, data or an engine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainers import checkpoints
+from trainers.config import Execution, Training
+from trainers.data.batches import Batches
+from trainers.dataset import Dataset
+from trainers.engines import make_engine
+from trainers.engines.base import Engine
+from trainers.evaluate import evaluate
+from trainers.metrics import Losses, MetricsFile
+from trainers.objectives import Objective
+from trainers.parametrization import Parametrization
+from trainers.world import World
+
+LOG_EVERY = 10
+"""Optimizer steps between two looks at the loss (each look is an exchange between the workers)."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is: optimizer steps, and the last mean loss."""
+
+    step: int
+    total: int
+    loss: float
+    samples_per_second: float
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def train(
+    module: Parametrization,
+    objective: Objective,
+    data: Dataset,
+    training: Training,
+    execution: Execution,
+    folder: Path,
+    on_progress: OnProgress | None = None,
+) -> Engine:
+    """Train `module`, going on from the last checkpoint in `folder`; every worker calls it alike.
+
+    Everything random is a function of (seed, step), so an interrupted run goes on exactly as if nothing happened.
+    Metrics go to `folder/metrics.jsonl`, checkpoints to `folder/checkpoints`.
+
+    Raises:
+        DivergedError: the loss is NaN or infinite; the last checkpoint is from before that.
+        BadInputError: batch, workers and engine do not go together.
+    """
+    world = World.current()
+    batches = data.batches(training.batch, training.seed, world)
+    engine = make_engine(module, training, execution, world)
+    total = training.total_steps(batches.steps_per_epoch)
+    first = checkpoints.resume(folder / "checkpoints", engine)
+    metrics = MetricsFile(folder / "metrics.jsonl", world, after=first)
+    losses = Losses(world, training.batch, after=first)
+    for step in range(first, total):
+        losses.add(_accumulate(engine, objective, batches, step))
+        lr = training.lr * schedule(step, total, training.warmup)
+        norm = engine.step(lr)
+
+        done = step + 1
+        at_end = done == total
+        at_checkpoint = at_end or done % execution.checkpoint_every == 0
+        if at_checkpoint or done % LOG_EVERY == 0:
+            loss = losses.mean()
+            metrics.write(done, loss=loss, lr=lr, grad_norm=norm)
+            if on_progress and world.rank == 0:
+                on_progress(Progress(done, total, loss, losses.rate))
+        if at_end or (training.evaluate_every and done % training.evaluate_every == 0):
+            metrics.write(done, **evaluate(engine.forward, module, data, world))
+        if at_checkpoint:
+            checkpoints.save(folder / "checkpoints", done, engine)
+    return engine
+
+
+def schedule(step: int, total: int, warmup: float) -> float:
+    """The share of the learning rate at optimizer step `step` of `total`: linear warm-up, then a cosine to zero."""
+    rising = round(warmup * total)
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + cos(pi * (step - rising) / max(1, total - rising)))
+
+
+def _accumulate(engine: Engine, objective: Objective, batches: Batches, step: int) -> Tensor:
+    """Gradients of one optimizer step; the mean loss of this worker's share."""
+    module, world, seed = engine.module, engine.world, engine.training.seed
+    torch.manual_seed(seed * 1_000_003 + step * world.size + world.rank)  # dropout and the like
+    module.begin(step, seed)
+    module.train()
+    total = torch.zeros((), device=world.device)
+    for part in range(engine.parts):
+        x, y = (tensor.to(world.device) for tensor in batches.batch(step, part, engine.parts))
+        loss = objective(engine.forward(x), y)
+        engine.backward(loss, part)
+        total += loss.detach() / engine.parts
+    return total

@@ -1,0 +1,67 @@
+"""Metrics of a training: one JSON object a line, written by the first worker, each step once."""
+
+import json
+from math import isfinite
+from pathlib import Path
+from time import monotonic
+
+import torch
+from torch import Tensor
+
+from trainers.world import World
+from zoo.errors import DivergedError
+
+
+class MetricsFile:
+    """Rows `{"step": n, ...}` in `path`. Opened after step `after`, it forgets the rows of later steps."""
+
+    def __init__(self, path: Path, world: World, after: int) -> None:
+        self._path = path if world.rank == 0 else None
+        if self._path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [row for row in read_metrics(path) if row["step"] <= after]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+    def write(self, step: int, **values: float) -> None:
+        """Append a row; it is on its way to the disk when this returns."""
+        if self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """All whole rows of a metrics file (a killed process may leave half a line); empty where there is none."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+class Losses:
+    """The losses of the steps since the last look; looking costs one exchange between the workers."""
+
+    def __init__(self, world: World, batch: int, after: int) -> None:
+        self._world, self._batch, self._after = world, batch, after
+        self._values: list[Tensor] = []
+        self._since = monotonic()
+        self.rate = 0.0
+        """Samples per second, over all workers, between the last two looks."""
+
+    def add(self, loss: Tensor) -> None:
+        """Note the loss of one optimizer step (of this worker's share)."""
+        self._values.append(loss)
+
+    def mean(self) -> float:
+        """The mean since the last look, over all workers. Raises `DivergedError` naming the first bad step."""
+        losses = self._world.mean(torch.stack(self._values)).tolist()
+        for step, loss in enumerate(losses, start=self._after + 1):
+            if not isfinite(loss):
+                raise DivergedError(
+                    f"the loss is {loss} at step {step}; the last checkpoint is from before. "
+                    "Try a smaller train.lr, a longer train.warmup, or train.clip"
+                )
+        now = monotonic()
+        self.rate = len(losses) * self._batch / max(now - self._since, 1e-9)
+        self._values, self._since, self._after = [], now, self._after + len(losses)
+        return sum(losses) / len(losses)

@@ -1,0 +1,54 @@
+"""What users call: weights to a learngene, a learngene to a model of any legal size."""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import torch
+
+from zoo.checkpoint import Checkpoint
+from zoo.errors import NotFoundError
+from zoo.learngene import Learngene
+from zoo.methods.base import ClosedForm
+from zoo.size import Size
+
+
+@torch.no_grad()
+def condense(checkpoint: Checkpoint, method: ClosedForm) -> Learngene:
+    """The learngene of trained weights, in closed form; the weights' digest becomes its parent."""
+    tensors = method.condense(checkpoint.arch.stack(checkpoint.weights), checkpoint.arch)
+    parents = (checkpoint.digest,) if checkpoint.digest else ()
+    return Learngene(method, checkpoint.arch, tensors, parents)
+
+
+@torch.no_grad()
+def instantiate(learngene: Learngene, size: Size) -> Checkpoint:
+    """The model of `size` that starts from `learngene`. Raises `BadInputError` for a size it cannot give."""
+    return Checkpoint(learngene.source.at(size), learngene.expand(size))
+
+
+def find(ref: str) -> Learngene:
+    """Read a learngene from a folder, or pull `NAME[@alias|:version]` from the registry.
+
+    The registry is looked up by entry point, so that the core never imports it.
+    """
+    if (Path(ref) / "manifest.json").is_file():
+        return Learngene.load(Path(ref))
+    if "/" in ref or Path(ref).is_dir():
+        raise NotFoundError(f"{ref}: no learngene here (a folder with manifest.json)")
+    for point in entry_points(group="learngene_zoo.resolver"):
+        return Learngene.load(point.load()(ref))
+    raise NotFoundError(f"{ref}: no registry is installed to look this up in (learngene-zoo[registry])")
+
+
+def load(ref: str, *, depth: int, width: int, heads: int | None = None, mlp: int | None = None) -> torch.nn.Module:
+    """A `torch.nn.Module` of the wanted size that starts from a learngene (folder or registry name), in eval mode.
+
+    >>> model = zoo.load("vit-cifar10.weit@champion", depth=8, width=192)
+
+    Raises:
+        NotFoundError: no such learngene.
+        BadInputError: a size that it cannot give; the message names the nearest legal values.
+        IntegrityError: the learngene is damaged.
+    """
+    learngene = find(ref)
+    return instantiate(learngene, learngene.size(depth, width, heads, mlp)).model

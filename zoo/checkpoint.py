@@ -1,0 +1,136 @@
+"""Checkpoint folders that timm loads by itself: writing ready models, reading ancestors."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from zoo.card import model_card
+from zoo.errors import BadInputError, IntegrityError, NotFoundError
+from zoo.families import FAMILIES, architecture
+from zoo.family import Architecture, Weights
+from zoo.files import atomic_folder, digest_file
+from zoo.size import Size
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images become inputs: `(pixel / 255 - mean) / std` per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Trained weights of one size, as a state dict."""
+
+    arch: Architecture
+    weights: Weights
+    digest: str = ""
+    """SHA-256 of the weights' file, where it was read from one."""
+
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        """The real model with these weights, in eval mode; built without any random start."""
+        model = self.arch.build("meta")
+        model.load_state_dict(self.weights, assign=True)
+        return model.requires_grad_().eval()
+
+
+def save_checkpoint(
+    folder: Path,
+    arch: Architecture,
+    weights: Weights,
+    *,
+    origin: str,
+    preprocessing: Preprocessing | None = None,
+) -> None:
+    """Write a folder that `timm.create_model("local-dir:FOLDER", pretrained=True)` loads, with a card.
+
+    `origin` is a sentence for the card; `preprocessing` goes into timm's data config.
+    """
+    from timm.models import save_for_hf  # timm takes seconds to import
+
+    from zoo.families.vit import timm_args
+
+    model = Checkpoint(arch, {name: tensor.detach().contiguous() for name, tensor in weights.items()}).model
+    data = {"mean": preprocessing.mean, "std": preprocessing.std} if preprocessing else {}
+    config = arch.config.model_dump()
+    shape = (config["in_chans"], config["img_size"], config["img_size"])
+    with atomic_folder(folder) as temporary:
+        save_for_hf(
+            model,
+            str(temporary),
+            model_args=timm_args(arch),
+            safe_serialization=True,
+            data_config={"input_size": shape, "crop_pct": 1.0, **data},
+        )
+        (temporary / CARD).write_text(model_card(arch, origin), encoding="utf-8")
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read a timm checkpoint folder (`config.json`, `model.safetensors`), whoever wrote it.
+
+    Raises:
+        NotFoundError: no such folder, or no checkpoint in it.
+        BadInputError: not a family of the zoo; the first tensors that do not fit are named.
+        IntegrityError: the weights cannot be read or hold NaN or infinity.
+    """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise NotFoundError(f"{folder / name}: missing; a checkpoint folder holds {CONFIG} and {WEIGHTS}")
+    try:
+        weights = load_file(folder / WEIGHTS)
+        content: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (SafetensorError, ValueError) as error:
+        raise IntegrityError(f"{folder}: {error}") from error
+    arch = _timm_architecture(folder, content)
+    arch.stack(weights)  # names the tensors that do not fit the family
+    _refuse_non_finite(folder, weights)
+    return Checkpoint(arch, weights, digest_file(folder / WEIGHTS))
+
+
+def _timm_architecture(folder: Path, content: dict[str, Any]) -> Architecture:
+    import timm
+    from timm.layers.attention import Attention
+    from timm.models.vision_transformer import VisionTransformer
+
+    if "architecture" not in content:
+        raise BadInputError(f"{folder / CONFIG}: no field 'architecture'; not a checkpoint of timm")
+    try:
+        model = timm.create_model(f"local-dir:{folder}", pretrained=False, device=torch.device("meta"))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise BadInputError(f"{folder / CONFIG}: timm cannot build this model: {error}") from error
+    if type(model) is not VisionTransformer:
+        legal = ", ".join(FAMILIES)
+        raise BadInputError(f"{folder}: a {type(model).__name__} is of no family of the zoo; legal families: {legal}")
+    height, width = model.patch_embed.img_size or (0, 0)
+    patch_height, patch_width = model.patch_embed.patch_size
+    if height != width or patch_height != patch_width:
+        raise BadInputError(f"{folder}: images and patches must be square, got {height}x{width}")
+    config = {
+        "img_size": height,
+        "patch_size": patch_height,
+        "in_chans": model.patch_embed.proj.in_channels,
+        "num_classes": model.num_classes,
+    }
+    hidden, _ = model.get_parameter("blocks.0.mlp.fc1.weight").shape
+    attention = model.get_submodule("blocks.0.attn")
+    assert isinstance(attention, Attention)
+    size = Size(depth=len(model.blocks), width=model.embed_dim, heads=attention.num_heads, mlp=hidden)
+    return architecture("vit", config, size)
+
+
+def _refuse_non_finite(folder: Path, weights: dict[str, Tensor]) -> None:
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise IntegrityError(f"{folder / WEIGHTS}: tensor {name!r} holds NaN or infinity")

@@ -1,0 +1,108 @@
+"""ViT and DeiT: timm's `VisionTransformer` with a class token, as a table (Dosovitskiy et al., arXiv 2010.11929)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+
+from zoo.family import Architecture, Family, Kind
+
+
+class ViTConfig(BaseModel):
+    """What all sizes of a ViT have in common: square images and patches in pixels, channels, classes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    img_size: PositiveInt = 224
+    patch_size: PositiveInt = 16
+    in_chans: PositiveInt = 3
+    num_classes: PositiveInt = 1000
+
+    @model_validator(mode="after")
+    def _patches_tile_the_image(self) -> "ViTConfig":
+        if self.img_size % self.patch_size:
+            legal = ", ".join(str(p) for p in range(1, self.img_size + 1) if self.img_size % p == 0)
+            raise ValueError(f"patch_size {self.patch_size} does not divide img_size {self.img_size}; legal: {legal}")
+        return self
+
+    @property
+    def patches(self) -> int:
+        """Patches in one image."""
+        return (self.img_size // self.patch_size) ** 2
+
+
+def timm_args(arch: Architecture) -> dict[str, Any]:
+    """The arguments that make timm's `VisionTransformer` the model of this architecture."""
+    size = arch.size
+    # timm computes int(width * ratio): the quotient is nudged up so that rounding never loses a unit.
+    ratio = size.mlp / size.width
+    ratio = ratio if int(size.width * ratio) == size.mlp else (size.mlp + 0.5) / size.width
+    return {
+        **arch.config.model_dump(),
+        "embed_dim": size.width,
+        "depth": size.depth,
+        "num_heads": size.heads,
+        "mlp_ratio": ratio,
+    }
+
+
+def _build(arch: Architecture, device: str) -> torch.nn.Module:
+    import timm  # takes seconds to import; only building needs it
+
+    # Any name of timm's registry whose entry function is the plain ViT will do; all numbers are given.
+    return timm.create_model("vit_base_patch16_224", **timm_args(arch), device=torch.device(device))
+
+
+def _constants(config: ViTConfig) -> Mapping[str, int]:
+    return {
+        "qkv": 3,
+        "token": config.patches + 1,
+        "patch": config.patch_size,
+        "channel": config.in_chans,
+        "class": config.num_classes,
+    }
+
+
+def _flops(arch: Architecture) -> int:
+    config, size = arch.config, arch.size
+    assert isinstance(config, ViTConfig)
+    tokens = config.patches + 1
+    embed = config.patches * size.width * config.in_chans * config.patch_size**2
+    maps = tokens * (4 * size.width**2 + 2 * size.width * size.mlp)
+    attention = 2 * tokens**2 * size.width
+    return 2 * (embed + size.depth * (maps + attention) + size.width * config.num_classes)
+
+
+VIT = Family(
+    name="vit",
+    layer="blocks.{layer}.",
+    kinds=(
+        Kind("norm1.weight", "width"),
+        Kind("norm1.bias", "width"),
+        Kind("attn.qkv.weight", "(qkv head head_dim) <- width"),
+        Kind("attn.qkv.bias", "(qkv head head_dim)"),
+        Kind("attn.proj.weight", "width <- (head head_dim)"),
+        Kind("attn.proj.bias", "width"),
+        Kind("norm2.weight", "width"),
+        Kind("norm2.bias", "width"),
+        Kind("mlp.fc1.weight", "mlp <- width"),
+        Kind("mlp.fc1.bias", "mlp"),
+        Kind("mlp.fc2.weight", "width <- mlp"),
+        Kind("mlp.fc2.bias", "width"),
+    ),
+    outside=(
+        Kind("cls_token", "1 1 width"),
+        Kind("pos_embed", "1 token width"),
+        Kind("patch_embed.proj.weight", "width <- channel patch patch"),
+        Kind("patch_embed.proj.bias", "width"),
+        Kind("norm.weight", "width"),
+        Kind("norm.bias", "width"),
+        Kind("head.weight", "class <- width"),
+        Kind("head.bias", "class"),
+    ),
+    config=ViTConfig,
+    constants=_constants,
+    build=_build,
+    flops=_flops,
+)

@@ -1,0 +1,107 @@
+"""Files that are either whole or not there: digests, atomic folders, canonical JSON."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import IntegrityError
+
+
+def home() -> Path:
+    """Where everything of this user lives: `$ZOO_HOME`, else `~/.learngene-zoo` (absolute)."""
+    return Path(os.environ.get("ZOO_HOME") or Path.home() / ".learngene-zoo").expanduser().absolute()
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces. Raises `TypeError` rather than guess, `ValueError` on NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over the relative names and the bytes of all files below `folder`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target` that becomes `target` (replacing it) when the block ends well.
+
+    Everything is flushed to disk before the rename. After an error nothing is left behind; a full disk is
+    reported as `IntegrityError`, since the artifact could not be written whole.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        temporary.chmod(0o755)  # mkdtemp is private; an artifact may be shared
+        with full_disk_is_an_integrity_error(target):
+            yield temporary
+            _flush(temporary)
+            _replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON so that `path` holds all of it or is as it was before."""
+    with full_disk_is_an_integrity_error(path):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(value, file, indent=2, sort_keys=True, allow_nan=False)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_is_an_integrity_error(target: Path) -> Iterator[None]:
+    """Turn "no space left" (from the system or from safetensors) into an `IntegrityError` that names the place."""
+    try:
+        yield
+    except Exception as error:  # safetensors wraps the system's error in its own type
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if full or "No space left on device" in str(error):
+            raise IntegrityError(f"{target}: the disk is full; nothing was written") from error
+        raise
+
+
+def _flush(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    if target.exists():  # a folder cannot be renamed over a full one: move the old one aside first
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+        target.rename(aside / "old")
+        temporary.rename(target)
+        shutil.rmtree(aside)
+    else:
+        temporary.rename(target)

@@ -1,0 +1,89 @@
+"""`Learngene`: frozen tensors and a manifest; on disk `learngene.safetensors`, `manifest.json` and `README.md`."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save, save_file
+from torch import Tensor
+
+from zoo.card import learngene_card
+from zoo.errors import BadInputError, IntegrityError
+from zoo.families import architecture
+from zoo.family import Architecture, Weights
+from zoo.files import atomic_folder, digest_file, write_json
+from zoo.manifest import CARD, MANIFEST, TENSORS, Manifest, verify
+from zoo.methods.base import Method
+from zoo.size import Size
+
+
+@dataclass(frozen=True)
+class Learngene:
+    """A size-free artifact from which a model of any legal size starts well."""
+
+    method: Method
+    source: Architecture
+    tensors: Mapping[str, Tensor]
+    parents: tuple[str, ...] = ()
+
+    def size(self, depth: int, width: int, heads: int | None = None, mlp: int | None = None) -> Size:
+        """A legal size; what is left out follows the learngene's own proportions. Raises `BadInputError`."""
+        return self.method.legal(self.source).size(depth, width, heads, mlp)
+
+    def expand(self, size: Size) -> Weights:
+        """The weights (a state dict) of the model at `size`. Raises `BadInputError` for a size it cannot give."""
+        self.method.legal(self.source).check(size)
+        target = self.source.at(size)
+        return target.unstack(self.method.expand(self.tensors, self.source, target))
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The description of this learngene (of a loaded one: as it was read)."""
+        return self._describe(hashlib.sha256(save(_plain(self.tensors))).hexdigest())
+
+    @property
+    def digest(self) -> str:
+        """What identifies this learngene: the digest of its manifest."""
+        return self.manifest.digest
+
+    def save(self, folder: Path) -> Manifest:
+        """Write the learngene's three files; the folder appears whole or not at all."""
+        with atomic_folder(folder) as temporary:
+            save_file(_plain(self.tensors), temporary / TENSORS)
+            manifest = self._describe(digest_file(temporary / TENSORS))
+            write_json(temporary / MANIFEST, manifest.model_dump(mode="json"))
+            (temporary / CARD).write_text(learngene_card(manifest), encoding="utf-8")
+        return manifest
+
+    @classmethod
+    def load(cls, folder: Path) -> "Learngene":
+        """Read and verify a learngene; errors as in `verify`."""
+        manifest = verify(folder)
+        try:
+            source = architecture(manifest.family, manifest.config, manifest.size)
+            learngene = cls(manifest.method, source, load_file(folder / TENSORS), manifest.parents)
+        except (BadInputError, SafetensorError) as error:
+            raise IntegrityError(f"{folder}: {error}") from error
+        learngene.__dict__["manifest"] = manifest  # fills the cached property: it was just verified
+        return learngene
+
+    def _describe(self, tensors_digest: str) -> Manifest:
+        return Manifest.model_validate(
+            {
+                "family": self.source.family.name,
+                "config": self.source.config.model_dump(mode="json"),
+                "size": self.source.size,
+                "method": self.method,
+                "legal": self.method.legal(self.source),
+                "parents": self.parents,
+                "tensors": tensors_digest,
+                "parameters": sum(tensor.numel() for tensor in self.tensors.values()),
+            }
+        )
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,58 @@
+"""What every method is: a frozen set of options with `expand`, and `condense` where a closed form exists."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+from torch import Tensor
+
+from zoo.family import Architecture, Stacks
+from zoo.size import LegalSizes
+
+Tensors = Mapping[str, Tensor]
+"""The tensors of a learngene, by names that the method chooses."""
+
+
+class Method(BaseModel, ABC, frozen=True, extra="forbid"):
+    """A way to store a model without a size and to read it back at any size. Instances are the options."""
+
+    name: str
+
+    @abstractmethod
+    def expand(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
+        """The stacks of `target`'s weights. Pure and differentiable in `tensors`; nothing is computed twice.
+
+        Args:
+            tensors: the learngene's tensors, made at `source`.
+            source: the architecture that the learngene was made at.
+            target: the same family and config at another (legal) size.
+        """
+
+    def legal(self, source: Architecture) -> LegalSizes:
+        """The sizes that a learngene made at `source` can give."""
+        size = source.size
+        return LegalSizes(head_dim=size.head_dim, mlp_ratio=size.mlp / size.width)
+
+
+class ClosedForm(Method, frozen=True):
+    """A method that condenses trained weights without training."""
+
+    @abstractmethod
+    def condense(self, stacks: Stacks, source: Architecture) -> dict[str, Tensor]:
+        """The learngene's tensors, from the trained weights at `source` (as stacks)."""
+
+
+class Trained(Method, frozen=True):
+    """A method whose tensors are trained through `expand`; some of them stay as they are for a new size."""
+
+    @abstractmethod
+    def start(self, source: Architecture, seed: int) -> dict[str, Tensor]:
+        """Random tensors to train from, all on the CPU in float32."""
+
+    @abstractmethod
+    def resize(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
+        """The same learngene as if made at `target`: `expand(tensors) == expand(resize(tensors))` at `target`."""
+
+    @abstractmethod
+    def shared(self, name: str) -> bool:
+        """Whether this tensor is the same for all sizes (frozen while the rest is fitted to one size)."""
