@@ -1,82 +1,112 @@
-"""A group of workers: one function in N processes that are joined by torch.distributed (Ray Train).
+"""A group of workers: one function in several processes that torch.distributed joins (Ray Train).
 
-This module owns the life of a group: its settings, its restarts, and the way its errors come home. What the
-function learns it writes to files; nothing travels back through Ray, and Ray's own checkpoints are not used.
+This module owns the life of a group: its size, its restarts, the end of it. Whatever the function finds out it
+writes to files; nothing travels back through Ray, and Ray's own checkpoints are not used.
 """
 
-import os
-import signal
 import tempfile
-import threading
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from infra.session import signals_restored
+from infra.tasks import (
+    RESTARTS,
+    FunctionFailedError,
+    errors_come_home,
+    in_worker,
+    nodes_with_room,
+    submit,
+)
 from zoo.errors import ZooError
 
-RESTARTS = 2
-"""How often a task or a group whose *process* died is started again."""
+
+@dataclass(frozen=True)
+class Group:
+    """`workers` processes with `cpus` CPUs and `gpus` GPUs each; `prepare` runs once per node before they start."""
+
+    workers: int
+    cpus: int
+    gpus: int
+    prepare: Callable[[], None] | None
+
+    def run(self, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+        """Call `function(*args)` in every worker; start all of them again when the process of one dies.
+
+        Raises the `ZooError` of a worker as it is, else a `RuntimeError` with the remote traceback.
+        """
+        failures: list[Exception] = []
+        for _ in range(RESTARTS + 1):
+            failures = self._attempt(function, args)
+            if not failures:
+                return
+            _raise_if_final(failures)
+        raise RuntimeError(
+            f"a worker died in each of {RESTARTS + 1} attempts; the last one:\n" + "\n".join(map(str, failures))
+        )
+
+    def _attempt(self, function: Callable[..., None], args: tuple[Any, ...]) -> list[Exception]:
+        """Return what the workers died of, nothing when all is well; raise what has no workers to blame."""
+        from ray.exceptions import RayError, RayTaskError
+        from ray.train import TrainingFailedError, WorkerGroupError
+
+        with errors_come_home(), tempfile.TemporaryDirectory(prefix="zoo-group-") as state:
+            try:
+                self._prepare()
+                self._fit(function, args, state)
+            except WorkerGroupError as error:
+                return list(error.worker_failures.values())
+            except TrainingFailedError as error:
+                raise RuntimeError(str(error)) from None
+            except RayTaskError:
+                raise
+            except RayError as error:  # a node, or the controller of the group, is gone
+                return [error]
+        return []
+
+    def _prepare(self) -> None:
+        import ray
+
+        if self.prepare:
+            nodes = nodes_with_room(self.cpus, self.gpus)
+            ray.get([submit(self.prepare, (), self.cpus, self.gpus, node) for node in nodes])
+
+    def _fit(self, function: Callable[..., None], args: tuple[Any, ...], state: str) -> None:
+        from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        trainer = TorchTrainer(
+            _train,
+            train_loop_config={"call": (function, args, self.cpus, self.gpus)},
+            scaling_config=ScalingConfig(
+                num_workers=self.workers,
+                use_gpu=self.gpus > 0,
+                resources_per_worker={"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {}),
+            ),
+            run_config=RunConfig(
+                name="group",
+                storage_path=state,
+                # Ray would restart after any exception: we tell them apart and restart by ourselves.
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=RESTARTS),
+                logging_config=LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        with signals_restored():
+            try:
+                trainer.fit()
+            except SystemExit:  # Ray's answer to Ctrl-C, with exit code 0
+                raise KeyboardInterrupt from None
 
 
-class FunctionFailedError(RuntimeError):
-    """The function raised something unexpected on a worker; the message holds the traceback from there."""
+def _train(config: dict[str, Any]) -> None:
+    in_worker(*config["call"])
 
 
-def settle(cpus: int, gpus: int) -> None:
-    """Set up this worker process before foreign code runs in it: no GPU means the CPU for DeepSpeed too.
-
-    Ray sets OMP_NUM_THREADS for what it assigned, but torch reads it once, and Ray reuses processes.
-    """
-    if not gpus:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    import sys
-
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(cpus)
-
-
-def run_group(function: Callable[..., None], args: tuple[Any, ...], workers: int, cpus: int, gpus: int) -> None:
-    for attempt in range(RESTARTS + 1):
-        with tempfile.TemporaryDirectory(prefix="zoo-group-") as storage:
-            failures = _attempt(function, args, workers, cpus, gpus, storage)
-        print("ATT", attempt, {k: (type(v), str(v)[:3000]) for k, v in failures.items()})
-        if not failures:
-            return
-        for f in failures.values():
-            if isinstance(f, ZooError):
-                raise f
-        if all(isinstance(f, FunctionFailedError) for f in failures.values()):
-            break
-    raise RuntimeError(str(failures))
-
-
-def _attempt(function, args, workers, cpus, gpus, storage) -> Mapping[int, Exception]:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.v2.api.config import LoggingConfig
-    from ray.train import TrainingFailedError, WorkerGroupError
-    from ray.train.torch import TorchTrainer
-
-    per_worker = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
-    trainer = TorchTrainer(
-        _worker,
-        train_loop_config={"function": function, "args": args, "cpus": cpus, "gpus": gpus},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=per_worker),
-        run_config=RunConfig(name="group", storage_path=storage, failure_config=FailureConfig(max_failures=0), logging_config=LoggingConfig(log_level="ERROR")),
-    )
-    try:
-        trainer.fit()
-    except WorkerGroupError as error:
-        return error.worker_failures
-    return {}
-
-
-def _worker(config: dict[str, Any]) -> None:
-    settle(config["cpus"], config["gpus"])
-    try:
-        config["function"](*config["args"])
-    except ZooError as error:
-        error.add_note(traceback.format_exc())
-        raise
-    except Exception:
-        raise FunctionFailedError(traceback.format_exc()) from None
+def _raise_if_final(failures: list[Exception]) -> None:
+    """Bad input stays bad, and so does a bug; only a process that died, or lost its peer, gets another chance."""
+    for failure in failures:
+        if isinstance(failure, ZooError):
+            raise failure
+    bugs = [failure for failure in failures if type(failure) is FunctionFailedError]
+    if bugs and all(isinstance(failure, FunctionFailedError) for failure in failures):
+        raise bugs[0]

@@ -89,7 +89,7 @@ def find_entry(ref: str) -> Entry:
     name, alias, number = parse_ref(ref)
     with connect() as client:
         shelf = _read(client, name)
-    aliases = shelf.aliases[name]
+    aliases = shelf.aliases.get(name, {})
     found = {int(version.version): version for version in shelf.versions}
     if alias is not None:
         if alias not in aliases:
@@ -109,6 +109,14 @@ def versions_of(client: "MlflowClient", name: str | None) -> list["ModelVersion"
     found = _pages(lambda token: client.search_model_versions(only, PAGE, order, token))
     # a version that moves while we read may come twice
     return list({(version.name, int(version.version)): version for version in found}.values())
+
+
+def models_of(client: "MlflowClient", experiment_id: str, only: str | None) -> list["LoggedModel"]:
+    """The logged models (those that `only` lets through), the oldest first."""
+    ids, order = [experiment_id], [{"field_name": "creation_time", "ascending": True}]
+    return list(
+        _pages(lambda token: client.search_logged_models(ids, only, None, PAGE, order_by=order, page_token=token))
+    )
 
 
 def newest(model: "LoggedModel") -> dict[str, float]:
@@ -169,9 +177,8 @@ def _metrics(client: "MlflowClient", name: str | None) -> dict[str, dict[str, fl
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return {}
-    ids, only = [experiment.experiment_id], name and f"tags.`{OURS}name` = '{name}'"
-    models = _pages(lambda token: client.search_logged_models(ids, only, max_results=PAGE, page_token=token))
-    return {model.source_run_id or "": newest(model) for model in models}
+    models = models_of(client, experiment.experiment_id, name and f"tags.`{OURS}name` = '{name}'")
+    return {model.source_run_id or "": newest(model) for model in reversed(models)}  # the first of a run counts
 
 
 def _pages(search: Callable[[str | None], "PagedList[T]"]) -> Iterator[T]:

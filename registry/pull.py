@@ -35,7 +35,7 @@ def pull(ref: str) -> Path:
 
 
 def _is_whole(folder: Path, digest: str) -> bool:
-    from zoo.manifest import verify  # noqa: PLC0415  loads torch
+    from zoo.manifest import verify
 
     try:
         return verify(folder).digest == digest
@@ -44,14 +44,12 @@ def _is_whole(folder: Path, digest: str) -> bool:
 
 
 def _fetch(entry: Entry, folder: Path) -> None:
-    from zoo.manifest import CARD, MANIFEST, TENSORS, verify  # noqa: PLC0415  loads torch
+    from zoo.manifest import CARD, MANIFEST, TENSORS, verify
 
     shutil.rmtree(folder, ignore_errors=True)  # damaged, or it would not be fetched
     source = Path(url2pathname(urlsplit(entry.uri).path))
     if not (source / MANIFEST).is_file():
-        raise NotFoundError(
-            f"{entry.ref}: {source} holds no learngene any more; register it from where it is now"
-        )
+        raise NotFoundError(f"{entry.ref}: {source} holds no learngene any more; register it from where it is now")
     with atomic_folder(folder) as copy:
         for file in (MANIFEST, TENSORS, CARD):
             if (source / file).is_file():
@@ -61,6 +59,4 @@ def _fetch(entry: Entry, folder: Path) -> None:
         except IntegrityError as error:
             raise IntegrityError(f"{entry.ref}: {error}".replace(str(copy), str(source))) from error
         if found != entry.digest:
-            raise IntegrityError(
-                f"{entry.ref}: {source} holds {found[:12]}..., registered was {entry.digest[:12]}..."
-            )
+            raise IntegrityError(f"{entry.ref}: {source} holds {found[:12]}..., registered was {entry.digest[:12]}...")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.entries import EXPERIMENT, OURS, Entry, find_entry, newest
+from registry.entries import EXPERIMENT, OURS, Entry, find_entry, models_of, newest
 from registry.refs import known, parse_alias, parse_name
 from registry.server import connect, lock
 from zoo.errors import BadInputError, IntegrityError
@@ -29,9 +29,7 @@ PARAMETERS = "parameters"  # the one number that we add ourselves
 BATCH = 1000  # numbers that MLflow takes at once
 
 
-def register(
-    folder: Path, name: str, *, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None
-) -> Entry:
+def register(folder: Path, name: str, *, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None) -> Entry:
     """Make the learngene in `folder` a version of `name`; its weights stay where they are.
 
     The same learngene (by digest) is one version of a name, however often and from however many processes it
@@ -42,7 +40,7 @@ def register(
         IntegrityError: the learngene is damaged.
         BadInputError: an illegal name, metric or tag.
     """
-    from zoo.learngene import Learngene  # noqa: PLC0415  loads torch
+    from zoo.learngene import Learngene
 
     parse_name(name)
     numbers = _numbers(metrics)
@@ -50,7 +48,7 @@ def register(
     numbers[PARAMETERS] = float(manifest.parameters)
     texts = {**_own_tags(manifest, folder), **_free_tags(tags or {})}
     with connect() as client, lock():
-        version = _register(client, name, manifest.digest, numbers, texts)
+        version = _register(client, name, texts, numbers)
     return find_entry(f"{name}:{version.version}")
 
 
@@ -71,13 +69,11 @@ def log_training(entry: Entry, stage: str, curve: Sequence[Mapping[str, float]])
     Points like `{"step": 20, "loss": 0.4}` become `STAGE/loss` of the entry's run; one that was logged before
     is not logged again. (Among the numbers of the logged model a search would find the loss of *any* step.)
     """
-    from mlflow.entities import Metric  # noqa: PLC0415  `import registry` stays light
+    from mlflow.entities import Metric
 
     for index, point in enumerate(curve):
         if "step" not in point:
-            raise BadInputError(
-                f"curve of {stage!r}, point {index}: 'step' is missing; it has {known(point)}"
-            )
+            raise BadInputError(f"curve of {stage!r}, point {index}: 'step' is missing; it has {known(point)}")
     stamp = round(entry.created.timestamp() * 1000)  # always the same: it is part of what makes points equal
     points = [
         Metric(f"{parse_name(stage)}/{key}", float(value), stamp, int(point["step"]))
@@ -91,12 +87,11 @@ def log_training(entry: Entry, stage: str, curve: Sequence[Mapping[str, float]])
             client.log_batch(run_id, points[start : start + BATCH])
 
 
-def _register(
-    client: "MlflowClient", name: str, digest: str, numbers: dict[str, float], texts: dict[str, str]
-) -> "ModelVersion":
-    """The steps in their order. Raises nothing of its own."""
+def _register(client: "MlflowClient", name: str, texts: dict[str, str], numbers: dict[str, float]) -> "ModelVersion":
+    """The steps in their order. `texts` are the tags, `numbers` the metrics."""
+    digest = texts[f"{OURS}digest"]
     version = _version(client, name, digest)
-    run_id = _run_of(version) if version else _run(client, name, texts)
+    run_id = _run_of(version) if version else _run(client, name, digest)
     model = _logged_model(client, name, run_id, texts)
     _log_numbers(client, run_id, model, numbers)
     if version is None:
@@ -111,7 +106,7 @@ def _register(
             if first.run_id != run_id:
                 client.delete_logged_model(model.model_id)
                 client.delete_run(run_id)
-            return _register(client, name, digest, numbers, texts)
+            return _register(client, name, texts, numbers)
     for key, text in texts.items():
         if version.tags.get(key) != text:
             client.set_model_version_tag(name, str(version.version), key, text)
@@ -126,9 +121,9 @@ def _version(client: "MlflowClient", name: str, digest: str) -> "ModelVersion | 
     return next(iter(client.search_model_versions(only, 1, ["version_number ASC"])), None)
 
 
-def _run(client: "MlflowClient", name: str, texts: dict[str, str]) -> str:
+def _run(client: "MlflowClient", name: str, digest: str) -> str:
     """The run of a learngene under `name`; one that a dead process left is used again."""
-    experiment_id, digest = _experiment(client), texts[f"{OURS}digest"]
+    experiment_id = _experiment(client)
     only = f"tags.`{OURS}name` = '{name}' AND tags.`{OURS}digest` = '{digest}'"
     for run in client.search_runs([experiment_id], only, max_results=1):
         return run.info.run_id
@@ -147,31 +142,25 @@ def _experiment(client: "MlflowClient") -> str:
 def _logged_model(client: "MlflowClient", name: str, run_id: str, texts: dict[str, str]) -> "LoggedModel":
     """What MLflow's search compares numbers of: one logged model for each run."""
     experiment_id = client.get_run(run_id).info.experiment_id
-    for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'", max_results=1):
+    for model in models_of(client, experiment_id, f"source_run_id = '{run_id}'"):
         return model
-    tags = {f"{OURS}name": name} | {
-        f"{OURS}{key}": texts[f"{OURS}{key}"] for key in ("digest", "family", "method")
-    }
+    tags = {f"{OURS}name": name} | {f"{OURS}{key}": texts[f"{OURS}{key}"] for key in ("digest", "family", "method")}
     name = name.replace(".", "-")  # the names of logged models have no dots
     return client.create_logged_model(experiment_id, name, run_id, tags, model_type="learngene")
 
 
-def _log_numbers(
-    client: "MlflowClient", run_id: str, model: "LoggedModel", numbers: dict[str, float]
-) -> None:
-    from mlflow.entities import Metric  # noqa: PLC0415
+def _log_numbers(client: "MlflowClient", run_id: str, model: "LoggedModel", numbers: dict[str, float]) -> None:
+    from mlflow.entities import Metric
 
     there = newest(model)
     stamp = max([round(time.time() * 1000), *(metric.timestamp + 1 for metric in model.metrics or [])])
     changed = {key: value for key, value in numbers.items() if there.get(key) != value}
     if changed:
-        client.log_batch(
-            run_id, [Metric(key, v, stamp, 0, model_id=model.model_id) for key, v in changed.items()]
-        )
+        client.log_batch(run_id, [Metric(key, v, stamp, 0, model_id=model.model_id) for key, v in changed.items()])
 
 
 def _unless_there(create: Callable[[], object]) -> None:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException
 
     try:
         create()

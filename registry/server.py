@@ -50,8 +50,8 @@ def connect() -> Iterator["MlflowClient"]:
     """
     uri = tracking_uri()
     _quieten()
-    from mlflow import MlflowClient  # noqa: PLC0415
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     try:
         if uri.startswith(SQLITE):
@@ -89,7 +89,7 @@ def _migrate(uri: str) -> None:
 
     It is made under another name: one that dies in the middle must not leave half of the tables.
     """
-    from sqlalchemy.exc import DatabaseError, OperationalError  # noqa: PLC0415
+    from sqlalchemy.exc import DatabaseError, OperationalError
 
     database = Path(uri.removeprefix(SQLITE))
     try:
@@ -111,15 +111,15 @@ def _migrate(uri: str) -> None:
 
 
 def _open(uri: str) -> None:
-    from mlflow import MlflowClient  # noqa: PLC0415
+    from mlflow import MlflowClient
 
     MlflowClient(uri, registry_uri=uri).search_registered_models(max_results=1)
 
 
 def _probe(uri: str) -> None:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
-    from mlflow.utils.credentials import get_default_host_creds  # noqa: PLC0415
-    from mlflow.utils.rest_utils import http_request  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
 
     try:
         answer = http_request(

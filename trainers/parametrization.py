@@ -76,7 +76,7 @@ class Composed(Parametrization):
         super().__init__()
         assert isinstance(learngene.method, Trained)
         self.method, self.arch, self.masked = learngene.method, learngene.source, masked
-        self._target = self.arch
+        self.target = self.arch
         self._skeletons: dict[Size, nn.Module] = {}
         self.tensors = nn.ParameterDict()
         self._names = {name.replace(".", "|"): name for name in learngene.tensors}  # ParameterDict refuses dots
@@ -88,14 +88,14 @@ class Composed(Parametrization):
         """Draw the size that this step trains."""
         draw = torch.Generator().manual_seed(_mix(seed, step))
         if torch.rand((), generator=draw).item() >= self.masked:
-            self._target = self.arch
+            self.target = self.arch
             return
         sizes = list(self._sub_sizes())
-        self._target = self.arch.at(sizes[int(torch.randint(len(sizes), (), generator=draw))])
+        self.target = self.arch.at(sizes[int(torch.randint(len(sizes), (), generator=draw))])
 
     def forward(self, x: Tensor) -> Tensor:
         """The output of the expanded model at the size that `begin` chose (in eval mode: at the full size)."""
-        target = self._target if self.training else self.arch
+        target = self.target if self.training else self.arch
         stacks = self.method.expand(self._tensors(), self.arch, target)
         if target.size not in self._skeletons:
             self._skeletons[target.size] = target.build("meta")

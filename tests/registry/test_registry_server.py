@@ -34,20 +34,23 @@ def processes() -> ForkServerContext:
     return context
 
 
-def _at_once(barrier: Barrier, home: Path, folder: Path | None) -> None:
+def _opens(barrier: Barrier, home: Path) -> None:
     os.environ["ZOO_HOME"] = str(home)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
     barrier.wait(START_SECONDS)
-    if folder:
-        assert register(folder, "vit", metrics={"accuracy": 0.5}).ref == "vit:1"
-    else:
-        assert list_entries() == []
+    assert list_entries() == []
 
 
-def _run(context: ForkServerContext, home: Path, folder: Path | None) -> list[int | None]:
+def _registers(barrier: Barrier, home: Path, folder: Path) -> None:
+    os.environ["ZOO_HOME"] = str(home)
+    assert list_entries() == []
+    barrier.wait(START_SECONDS)
+    assert register(folder, "vit", metrics={"accuracy": 0.5}).ref == "vit:1"
+
+
+def _run(context: ForkServerContext, task: Callable[..., None], *args: Path) -> list[int | None]:
     """The exit codes of processes that do the same thing at the same time."""
     barrier = context.Barrier(PROCESSES)
-    workers = [context.Process(target=_at_once, args=(barrier, home, folder)) for _ in range(PROCESSES)]
+    workers = [context.Process(target=task, args=(barrier, *args)) for _ in range(PROCESSES)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -56,7 +59,7 @@ def _run(context: ForkServerContext, home: Path, folder: Path | None) -> list[in
 
 
 def test_six_processes_open_a_fresh_home_at_once(processes: ForkServerContext, fresh_home: Path) -> None:
-    assert _run(processes, fresh_home, None) == [0] * PROCESSES
+    assert _run(processes, _opens, fresh_home) == [0] * PROCESSES
 
 
 def test_a_first_use_that_was_killed_half_way_is_begun_anew(fresh_home: Path) -> None:
@@ -68,9 +71,9 @@ def test_a_first_use_that_was_killed_half_way_is_begun_anew(fresh_home: Path) ->
 
 
 def test_six_processes_register_one_learngene_at_once_and_it_is_one_version(
-    processes: ForkServerContext, fresh_home: Path, learngene: MakeLearngene
+    processes: ForkServerContext, home: Path, learngene: MakeLearngene
 ) -> None:
-    assert _run(processes, fresh_home, learngene()) == [0] * PROCESSES
+    assert _run(processes, _registers, home, learngene()) == [0] * PROCESSES
     assert [entry.ref for entry in list_entries()] == ["vit:1"]
     with connect() as client:
         assert len(client.search_runs(["1"], run_view_type=3)) == 1  # 3: also the deleted; none was undone

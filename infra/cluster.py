@@ -1,0 +1,92 @@
+"""Run top-level functions on Ray: as a task, as many tasks, or as a group that torch.distributed joins.
+
+This module is what the other rooms see of Ray. It knows nothing of recipes, trainers and registries.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from infra.group import Group
+from infra.session import private_cluster, running_cluster
+from infra.tasks import check_room, errors_come_home, name_of, submit
+from zoo.errors import BadInputError
+
+
+@contextmanager
+def connect(address: str = "local", *, cpus: int | None = None) -> Iterator["Cluster"]:
+    """Yield the cluster at `address`; one connection at a time in a process.
+
+    `local` starts Ray inside this process, on loopback and with `cpus` CPUs (default: the machine's), and stops
+    it afterwards. `auto`, `host:port` and `ray://host:port` attach to a running Ray and leave it running.
+
+    Raises `BadInputError` for what is no address, `NotFoundError` within seconds where nothing answers.
+    """
+    if address != "local" and cpus is not None:
+        raise BadInputError(f"cpus: {cpus} was given for the running cluster {address!r}; legal only with 'local'")
+    if cpus is not None and cpus < 1:
+        raise BadInputError(f"cpus: {cpus} is too few for a local cluster; legal: a whole number from 1 on")
+    with private_cluster(cpus) if address == "local" else running_cluster(address):
+        yield Cluster(address)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Ray that answers. Functions must be importable on its nodes; arguments and results must pickle.
+
+    All methods raise `BadInputError` at once where the cluster could never hold what is asked for, the function's
+    own `ZooError` as it is, and a `RuntimeError` with the remote traceback for anything else that goes wrong.
+    """
+
+    address: str
+
+    def run(self, function: Callable[..., Any], *args: Any, cpus: int = 1, gpus: int = 0) -> Any:
+        """Call `function(*args)` as one task and return its result."""
+        import ray
+
+        check_room(name_of(function), 1, cpus, gpus)
+        with errors_come_home():
+            return ray.get(submit(function, args, cpus, gpus))
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], *, cpus: int = 1) -> Iterator[tuple[int, Any]]:
+        """Call `function(item)` for every item, and yield `(index, result)` as they finish.
+
+        The first failure cancels all others, and so does the caller who stops to listen.
+        """
+        check_room(name_of(function), 1, cpus, 0)
+        return _fan_out(function, items, cpus)
+
+    def run_group(
+        self,
+        function: Callable[..., None],
+        *args: Any,
+        workers: int,
+        cpus_per_worker: int = 1,
+        gpus_per_worker: int = 0,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        """Call `function(*args)` in `workers` processes that torch.distributed joins (gloo; nccl with GPUs).
+
+        RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set. `prepare()` runs once on every node
+        before the workers start. A group of which a process died starts again, twice at most; the function finds
+        its own checkpoints. Results travel in files.
+        """
+        check_room(name_of(function), workers, cpus_per_worker, gpus_per_worker)
+        Group(workers, cpus_per_worker, gpus_per_worker, prepare).run(function, args)
+
+
+def _fan_out(function: Callable[[Any], Any], items: Sequence[Any], cpus: int) -> Iterator[tuple[int, Any]]:
+    import ray
+
+    pending = {submit(function, (item,), cpus, 0): index for index, item in enumerate(items)}
+    try:
+        while pending:
+            (done,), _ = ray.wait(list(pending))
+            index = pending.pop(done)
+            with errors_come_home():
+                result = ray.get(done)
+            yield index, result
+    finally:
+        for task in pending:
+            ray.cancel(task, force=True)

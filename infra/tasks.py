@@ -1,0 +1,137 @@
+"""Functions as plain Ray tasks: how they are started, what a cluster can hold, how their errors come home."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zoo.errors import BadInputError, ZooError
+
+RESTARTS = 2
+"""How often a task or a group is started again when its *process* died; an exception ends it at once."""
+
+
+class FunctionFailedError(RuntimeError):
+    """The function raised something unexpected on a worker; the message holds the traceback from there."""
+
+
+class PeerLostError(FunctionFailedError):
+    """The function failed because another worker of its group did not answer any more."""
+
+
+def submit(function: Callable[..., Any], args: tuple[Any, ...], cpus: int, gpus: int, node: str | None = None) -> Any:
+    """Start `function(*args)` as a Ray task, on a given node if one is named; return Ray's reference to the result."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    where = NodeAffinitySchedulingStrategy(node, soft=False) if node else "DEFAULT"
+    task = ray.remote(in_worker).options(
+        name=name_of(function),
+        num_cpus=cpus,
+        num_gpus=gpus,
+        max_retries=RESTARTS,
+        scheduling_strategy=where,
+    )
+    return task.remote(function, args, cpus, gpus)
+
+
+def in_worker(function: Callable[..., Any], args: tuple[Any, ...], cpus: int, gpus: int) -> Any:
+    """What every worker does: set up its process, call the function, and let errors out in a form that can travel.
+
+    Raises the function's `ZooError` with the traceback as a note, `PeerLostError` or `FunctionFailedError`.
+    """
+    _settle(cpus, gpus)
+    try:
+        return function(*args)
+    except ZooError as error:
+        error.add_note(traceback.format_exc())
+        raise
+    except Exception as error:  # of any type, perhaps one that cannot be pickled
+        kind = PeerLostError if _is_communication(error) else FunctionFailedError
+        raise kind(f"{name_of(function)} failed on a worker:\n{traceback.format_exc()}") from None
+
+
+def _settle(cpus: int, gpus: int) -> None:
+    """As many threads as CPUs, and no search for a GPU where none was asked for.
+
+    Ray sets OMP_NUM_THREADS too, but torch reads it once, and Ray uses a process for tasks of several sizes.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(cpus)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(cpus)
+    if gpus == 0:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+
+def _is_communication(error: Exception) -> bool:
+    """torch has a type for NCCL, the store and the network; gloo raises a `RuntimeError` that names its source file."""
+    if "torch" not in sys.modules:
+        return False
+    return isinstance(error, sys.modules["torch"].distributed.DistError) or (
+        isinstance(error, RuntimeError) and "/gloo/" in str(error)
+    )
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """How messages call a function."""
+    return getattr(function, "__qualname__", repr(function))
+
+
+@contextmanager
+def errors_come_home() -> Iterator[None]:
+    """Turn what Ray raises into the `ZooError` of the worker, or a `RuntimeError` that holds the remote traceback."""
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, ZooError | FunctionFailedError):
+            raise error.cause from None
+        raise RuntimeError(str(error)) from None
+    except RayError as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+
+def nodes_with_room(cpus: int, gpus: int) -> dict[str, int]:
+    """How many workers of that size each living node could hold if it were idle; only nodes that hold any."""
+    import ray
+
+    room = {}
+    for node in ray.nodes():
+        if node["Alive"]:
+            total = node["Resources"]
+            holds = [int(total.get(kind, 0) // count) for kind, count in (("CPU", cpus), ("GPU", gpus)) if count]
+            room[node["NodeID"]] = min(holds)
+    return {node: count for node, count in room.items() if count}
+
+
+def check_room(name: str, workers: int, cpus: int, gpus: int) -> None:
+    """Raise `BadInputError` at once where Ray would wait for ever: for sizes below 1, and for more than there is."""
+    for field, value, least in (("workers", workers, 1), ("cpus", cpus, 1), ("gpus", gpus, 0)):
+        if value < least:
+            raise BadInputError(f"{name}: {field} is {value}; legal: a whole number from {least} on")
+    room = sum(nodes_with_room(cpus, gpus).values())
+    if room < workers and not _may_grow():
+        import ray
+
+        total = ray.cluster_resources()
+        raise BadInputError(
+            f"{name}: {workers} worker(s) of {cpus} CPU(s) and {gpus} GPU(s) were asked for, the cluster can hold"
+            f" {room}: it has {total.get('CPU', 0):g} CPU(s) and {total.get('GPU', 0):g} GPU(s)"
+            f" on {len(nodes_with_room(1, 0))} node(s)"
+        )
+
+
+def _may_grow() -> bool:
+    """Whether the cluster has an autoscaler; asked on the cluster, for a client has no access to that."""
+    import ray
+
+    return ray.get(ray.remote(_has_autoscaler).options(num_cpus=0).remote())
+
+
+def _has_autoscaler() -> bool:
+    from ray._private.state import state
+
+    return state.get_max_resources_from_cluster_config() is not None

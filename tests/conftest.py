@@ -1,0 +1,20 @@
+"""What all tests share: a home of their own, and no hub to download from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def home(_session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """One `ZOO_HOME` for the session, so that data are decoded once; tests that count entries set their own."""
+    monkeypatch.setenv("ZOO_HOME", str(_session_home))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield _session_home
