@@ -40,7 +40,7 @@ class Group:
             failures = self._attempt(function, args)
             if not failures:
                 return
-            _raise_if_final(failures)
+            raise_if_final(failures)
         raise RuntimeError(
             f"a worker died in each of {RESTARTS + 1} attempts; the last one:\n" + "\n".join(map(str, failures))
         )
@@ -94,15 +94,17 @@ class Group:
         with signals_restored():
             try:
                 trainer.fit()
-            except SystemExit:  # Ray's answer to Ctrl-C, with exit code 0
-                raise KeyboardInterrupt from None
+            except SystemExit as stop:
+                if stop.code == 0:  # Ray's answer to Ctrl-C; its answer to SIGTERM has another code
+                    raise KeyboardInterrupt from None
+                raise
 
 
 def _train(config: dict[str, Any]) -> None:
     in_worker(*config["call"])
 
 
-def _raise_if_final(failures: list[Exception]) -> None:
+def raise_if_final(failures: list[Exception]) -> None:
     """Bad input stays bad, and so does a bug; only a process that died, or lost its peer, gets another chance."""
     for failure in failures:
         if isinstance(failure, ZooError):

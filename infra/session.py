@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,17 +39,19 @@ _PRIVATE_SETTINGS = _SETTINGS | {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_prestart_worker_first_driver": "0",  # idle workers, one per CPU, that a group cannot use
 }
+# Not $TMPDIR: the name of a socket may have 107 bytes, and Ray needs most of them. `mkdtemp` makes a folder of our own.
+_FOLDER, _PREFIX = Path("/tmp"), "zoo-ray-"  # noqa: S108
 _OBJECT_STORE_BYTES = 256 * 2**20  # results travel in files, so Ray's default of 30 % of the memory is not needed
 
 
 @contextmanager
 def private_cluster(cpus: int | None) -> Iterator[None]:
     """Start Ray for this process alone; `cpus` defaults to the machine's. Stops it and removes its files."""
-    # Not $TMPDIR: the name of a socket may have 107 bytes, and Ray needs most of them.
-    folder = tempfile.mkdtemp(prefix="zoo-ray-", dir="/tmp")
+    _sweep()
+    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_FOLDER)
     try:
         with (
-            _settings(_PRIVATE_SETTINGS | {"RAY_AUTH_TOKEN": _token()}),
+            _settings(_PRIVATE_SETTINGS | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}),
             _ray(
                 address="local",
                 num_cpus=cpus,
@@ -65,19 +67,36 @@ def private_cluster(cpus: int | None) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _sweep() -> None:
+    """Remove what killed processes left; everything else cleans up behind itself."""
+    for folder in _FOLDER.glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).split("-")[0]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
 @contextmanager
 def running_cluster(address: str) -> Iterator[None]:
     """Attach to the Ray at `address` (`auto`, `host:port`, `ray://host:port`); never start one.
 
     Raises `BadInputError` where the address is none, `NotFoundError` within seconds where nothing answers.
     """
-    if address != "auto":
-        check_address(address)
     with _settings(_SETTINGS):
-        endpoint = _find() if address == "auto" else address.removeprefix("ray://")
-        _reach(address, endpoint)
+        found = _find() if address == "auto" else address
+        check_address(found)
+        _reach(found)
         variables = {name: os.environ[name] for name in FORWARDED if name in os.environ}
-        with _ray(address=address if address.startswith("ray://") else endpoint, runtime_env={"env_vars": variables}):
+        with _ray(address=address, runtime_env={"env_vars": variables}):
             yield
 
 
@@ -122,19 +141,17 @@ def _find() -> str:
         ) from error
 
 
-def _reach(address: str, endpoint: str) -> None:
+def _reach(address: str) -> None:
     """One call of any gRPC method: `ray.init` itself would try a dead address for minutes."""
     import grpc
     from ray._private.grpc_utils import init_grpc_channel
 
-    with closing(init_grpc_channel(endpoint)) as channel:
+    with closing(init_grpc_channel(address.removeprefix("ray://"))) as channel:
         try:
             channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=REACH_SECONDS)
         except grpc.RpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise NotFoundError(
-                    f"address: no Ray answers at {address!r} ({endpoint}): {error.details()}"
-                ) from error
+                raise NotFoundError(f"address: no Ray answers at {address!r}: {error.details()}") from error
 
 
 def _check_loopback() -> None:
@@ -144,18 +161,18 @@ def _check_loopback() -> None:
         raise RuntimeError(f"Ray listens on {address}: ray was imported before `connect` could bind it to loopback")
 
 
-@cache
-def _token() -> str:
-    """One per process, for Ray reads it once; kept in memory, where Ray would write ~/.ray/auth_token."""
-    return secrets.token_hex(32)
-
-
 @contextmanager
 def _settings(values: dict[str, str]) -> Iterator[None]:
-    """Ray takes most settings from the environment, some of them when it is imported."""
+    """Ray takes most settings from the environment, some of them when it is imported.
+
+    Of authentication it remembers the first connection of a process; the next cluster may want another token.
+    """
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
+        from ray._private.authentication_test_utils import reset_auth_token_state
+
+        reset_auth_token_state()
         yield
     finally:
         for name, value in before.items():

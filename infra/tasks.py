@@ -1,6 +1,7 @@
 """Functions as plain Ray tasks: how they are started, what a cluster can hold, how their errors come home."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ def errors_come_home() -> Iterator[None]:
     except RayTaskError as error:
         if isinstance(error.cause, ZooError | FunctionFailedError):
             raise error.cause from None
-        raise RuntimeError(str(error)) from None
+        raise RuntimeError(re.sub(r"\x1b\[\d+m", "", str(error))) from None  # Ray paints it
     except RayError as error:
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
 

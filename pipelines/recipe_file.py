@@ -100,7 +100,8 @@ def _explain(source: YamlSource, mistake: dict[str, Any]) -> str:
         text = f"unknown field; legal fields: {', '.join(_fields(Recipe, loc[:-1]))}"
     elif "input" in mistake and mistake["type"] != "missing" and not isinstance(mistake["input"], dict | list):
         text += f" (got {mistake['input']!r})"
-    return f"{source.place(loc)}: {'.'.join(map(str, _visible(source, loc)))}: {text}"
+    shown = _visible(source, loc)
+    return f"{source.place(shown)}: {'.'.join(map(str, shown))}: {text}"
 
 
 def _visible(source: YamlSource, loc: Loc) -> Loc:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
+from rich.columns import Columns
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import Progress as ProgressDisplay
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from pipelines.runner import OnChange, StageStatus, refresh
 from pipelines.store import Store
@@ -27,16 +30,16 @@ answers = Console()
 
 def stage_table(rows: Sequence[StageStatus]) -> Table:
     """One row a stage."""
-    table = Table("stage", "does", "state", "progress", "step", "scores", "seconds", "key")
+    table = Table(_name("stage"), "does", "state", "progress", "scores", "seconds", "key", box=SIMPLE_HEAD)
     for row in rows:
+        resumable = row.state == "waiting" and row.step > 0
         bar: RenderableType = ""
-        if row.state == "running" or (row.state == "waiting" and row.step):
-            bar = ProgressBar(total=row.total or None, completed=row.step, width=20, pulse=not row.total)
-        step = f"{row.step}/{row.total}" if row.total and row.state not in ("cached", "done") else ""
+        if row.state == "running" or resumable:
+            step = Text(f" {row.step}/{row.total}" if row.total else "")
+            bar = Columns([ProgressBar(row.total or None, row.step, width=12, pulse=not row.total), step])
+        state = Text("to resume" if resumable else row.state, STYLES[row.state])
         seconds = f"{row.seconds:.1f}" if row.seconds else ""
-        state = "to resume" if row.state == "waiting" and row.step else row.state
-        styled = f"[{STYLES[row.state]}]{state}[/]"
-        table.add_row(row.name, row.run, styled, bar, step, scores_text(row.scores), seconds, row.key[:12])
+        table.add_row(row.name, row.run, state, bar, scores_text(row.scores), seconds, row.key[:8])
     return table
 
 
@@ -53,32 +56,29 @@ def live_stages(rows: list[StageStatus], store: Store) -> Iterator[OnChange]:
                 refresh(row, store)
         return stage_table(rows)
 
-    with Live(get_renderable=current, console=messages, refresh_per_second=4):
+    with Live(get_renderable=current, console=messages, refresh_per_second=4, transient=True):
         yield lambda _: None
 
 
 def entry_table(entries: "Sequence[Entry]") -> Table:
     """One row an entry of the registry."""
-    table = Table("name", "version", "aliases", "family", "method", "numbers", "scores", "gives", "digest")
+    table = Table(_name("name"), "aliases", "method", "numbers", "scores", "digest", box=SIMPLE_HEAD)
     for entry in entries:
-        scores = {name: value for name, value in entry.metrics.items() if name != "parameters"}
-        table.add_row(
-            entry.name,
-            str(entry.version),
-            ", ".join(entry.aliases),
-            entry.family,
-            entry.method,
-            f"{entry.parameters:,}",
-            scores_text(scores),
-            str(entry.legal),
-            entry.digest[:12],
-        )
+        aliases, numbers = ", ".join(entry.aliases), f"{entry.parameters:,}"
+        row = (entry.ref, aliases, f"{entry.method} ({entry.family})", numbers)
+        table.add_row(*row, scores_text(entry.metrics), entry.digest[:8])
     return table
 
 
+def _name(header: str) -> Column:
+    """People copy names: they are never cut."""
+    return Column(header, no_wrap=True, overflow="fold")
+
+
 def scores_text(scores: dict[str, float]) -> str:
-    """Scores in one short line."""
-    return ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    """The accuracy where it is known, else the loss; in one word each."""
+    shown = "accuracy" if "accuracy" in scores else "loss"
+    return f"{shown} {scores[shown]:.3f}" if shown in scores else ""
 
 
 def _print_change(row: StageStatus) -> None:

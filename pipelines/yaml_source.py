@@ -36,7 +36,7 @@ class YamlSource:
         if any(loc[: len(path)] == path for path in self._set):
             return "--set"
         node, line = self._root, 1
-        for part in loc:  # parts that the file does not have are skipped: pydantic names members of unions too
+        for part in loc:  # a part that the file does not have (a missing field) is skipped
             for key, value in getattr(node, "value", []) if isinstance(node, yaml.MappingNode) else []:
                 if key.value == part:
                     node, line = value, key.start_mark.line + 1

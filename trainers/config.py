@@ -64,7 +64,6 @@ class Execution(BaseModel):
     zero: Literal[0, 1, 2, 3] = 0
     micro_batch: PositiveInt | None = None
     checkpoint_every: PositiveInt = 200
-    max_restarts: Annotated[int, Field(ge=0)] = 2
 
     @model_validator(mode="after")
     def _zero_needs_deepspeed(self) -> "Execution":

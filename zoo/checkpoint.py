@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +17,9 @@ from zoo.families import FAMILIES, architecture
 from zoo.family import Architecture, Weights
 from zoo.files import atomic_folder, digest_file
 from zoo.size import Size
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
@@ -40,9 +43,9 @@ class Checkpoint:
 
     @cached_property
     def model(self) -> torch.nn.Module:
-        """The real model with these weights, in eval mode; built without any random start."""
+        """The real model with a copy of these weights, in eval mode; built without any random start."""
         model = self.arch.build("meta")
-        model.load_state_dict(self.weights, assign=True)
+        model.load_state_dict({name: tensor.clone() for name, tensor in self.weights.items()}, assign=True)
         return model.requires_grad_().eval()
 
 
@@ -82,7 +85,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
     Raises:
         NotFoundError: no such folder, or no checkpoint in it.
-        BadInputError: not a family of the zoo; the first tensors that do not fit are named.
+        BadInputError: not a family of the zoo; the first tensors or the setting that do not fit are named.
         IntegrityError: the weights cannot be read or hold NaN or infinity.
     """
     for name in (CONFIG, WEIGHTS):
@@ -90,21 +93,25 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             raise NotFoundError(f"{folder / name}: missing; a checkpoint folder holds {CONFIG} and {WEIGHTS}")
     try:
         weights = load_file(folder / WEIGHTS)
-        content: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (SafetensorError, ValueError) as error:
         raise IntegrityError(f"{folder}: {error}") from error
-    arch = _timm_architecture(folder, content)
-    arch.stack(weights)  # names the tensors that do not fit the family
+    model = _timm_model(folder, content)
+    arch = _architecture(folder, model)
+    try:
+        arch.stack(weights)
+    except BadInputError as error:  # it names the tensors that do not fit; a user also wants to know where they are
+        raise BadInputError(f"{folder / WEIGHTS}: {error}") from error
+    _refuse_another_function(folder, model, arch)
     _refuse_non_finite(folder, weights)
     return Checkpoint(arch, weights, digest_file(folder / WEIGHTS))
 
 
-def _timm_architecture(folder: Path, content: dict[str, Any]) -> Architecture:
+def _timm_model(folder: Path, content: Any) -> "VisionTransformer":
     import timm
-    from timm.layers.attention import Attention
     from timm.models.vision_transformer import VisionTransformer
 
-    if "architecture" not in content:
+    if not isinstance(content, dict) or "architecture" not in content:
         raise BadInputError(f"{folder / CONFIG}: no field 'architecture'; not a checkpoint of timm")
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=False, device=torch.device("meta"))
@@ -113,6 +120,12 @@ def _timm_architecture(folder: Path, content: dict[str, Any]) -> Architecture:
     if type(model) is not VisionTransformer:
         legal = ", ".join(FAMILIES)
         raise BadInputError(f"{folder}: a {type(model).__name__} is of no family of the zoo; legal families: {legal}")
+    return model
+
+
+def _architecture(folder: Path, model: "VisionTransformer") -> Architecture:
+    from timm.layers.attention import Attention
+
     height, width = model.patch_embed.img_size or (0, 0)
     patch_height, patch_width = model.patch_embed.patch_size
     if height != width or patch_height != patch_width:
@@ -128,6 +141,23 @@ def _timm_architecture(folder: Path, content: dict[str, Any]) -> Architecture:
     assert isinstance(attention, Attention)
     size = Size(depth=len(model.blocks), width=model.embed_dim, heads=attention.num_heads, mlp=hidden)
     return architecture("vit", config, size)
+
+
+def _refuse_another_function(folder: Path, model: "VisionTransformer", arch: Architecture) -> None:
+    """The same tensors under another activation, epsilon or pooling are another model: `condense` would break it."""
+    expected = _settings(arch.build("meta"))
+    for name, value in _settings(model).items():
+        if value != expected[name]:
+            raise BadInputError(
+                f"{folder / CONFIG}: {name} is {value}; family {arch.family.name!r} has {expected[name]}"
+            )
+
+
+def _settings(model: torch.nn.Module) -> dict[str, str]:
+    parts = {"activation": "blocks.0.mlp.act", "norm of a block": "blocks.0.norm1", "last norm": "norm"}
+    return {"global_pool": repr(model.global_pool)} | {
+        name: repr(model.get_submodule(part)) for name, part in parts.items()
+    }
 
 
 def _refuse_non_finite(folder: Path, weights: dict[str, Tensor]) -> None:

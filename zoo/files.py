@@ -48,8 +48,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Everything is flushed to disk before the rename. After an error nothing is left behind; a full disk is
     reported as `IntegrityError`, since the artifact could not be written whole.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    with full_disk_is_an_integrity_error(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         temporary.chmod(0o755)  # mkdtemp is private; an artifact may be shared
         with full_disk_is_an_integrity_error(target):

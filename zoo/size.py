@@ -1,5 +1,7 @@
 """`Size`: the four numbers that differ between models of one architecture; `LegalSizes`: which of them can be had."""
 
+from math import lcm
+
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from zoo.errors import BadInputError
@@ -54,7 +56,8 @@ class LegalSizes(BaseModel):
             raise BadInputError(f"depth: {depth} is not legal; it must be at least 1")
         self._check("width", width, self.width_multiple)
         if heads is None:
-            self._check("width", width, self.head_dim, f" (the channels of one head; --heads {_hint(width)})")
+            why = f" (heads of {self.head_dim} channels; --heads H with H dividing {width} chooses others)"
+            self._check("width", width, self._default_multiple, why)
             heads = width // self.head_dim
         if heads < 1 or width % heads:
             legal = [h for h in range(1, width + 1) if width % h == 0]
@@ -70,20 +73,21 @@ class LegalSizes(BaseModel):
         self.size(size.depth, size.width, size.heads, size.mlp)
 
     def __str__(self) -> str:
-        return f"any depth, width a multiple of {max(self.width_multiple, self.head_dim)}"
+        return f"any depth, width a multiple of {self._default_multiple}"
+
+    @property
+    def _default_multiple(self) -> int:
+        """What divides every width that can be had with heads of `head_dim` channels."""
+        return lcm(self.width_multiple, self.head_dim)
 
     def _check(self, field: str, value: int, multiple: int, why: str = "") -> None:
         if value < 1 or value % multiple:
-            below, above = value // multiple * multiple, (value // multiple + 1) * multiple
-            near = [str(v) for v in (below, above) if v > 0]
+            below = max(0, value // multiple * multiple)
+            near = [v for v in (below, below + multiple) if v]
             raise BadInputError(
                 f"{field}: {value} is not a multiple of {multiple}{why}; legal values nearby: {_join(near)}"
             )
 
 
-def _hint(width: int) -> str:
-    return f"H with H dividing {width} chooses others"
-
-
-def _join(values: list[int] | list[str]) -> str:
+def _join(values: list[int]) -> str:
     return ", ".join(str(value) for value in values)

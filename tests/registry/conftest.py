@@ -37,7 +37,7 @@ def fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def home(fresh_home: Path, database: Path) -> Path:
+def ready_home(fresh_home: Path, database: Path) -> Path:
     """A home with an empty registry."""
     fresh_home.mkdir()
     shutil.copy(database, fresh_home)

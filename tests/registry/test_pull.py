@@ -18,8 +18,8 @@ MakeLearngene = Callable[..., Path]
 
 
 @pytest.fixture
-def cache(home: Path) -> Path:
-    return home / "cache" / "learngenes"
+def cache(ready_home: Path) -> Path:
+    return ready_home / "cache" / "learngenes"
 
 
 def _flip_last_byte(path: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MakeLearngene = Callable[..., Path]
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = pytest.mark.usefixtures("ready_home")
 
 STEPS = [
     "create_experiment",
@@ -188,9 +188,9 @@ def test_a_curve_without_steps_is_refused(learngene: MakeLearngene) -> None:
         log_training(entry, "pretrain", [{"step": 0, "loss": 1.0}, {"loss": 0.5}])
 
 
-def test_the_registry_holds_no_weights(learngene: MakeLearngene, home: Path) -> None:
+def test_the_registry_holds_no_weights(learngene: MakeLearngene, ready_home: Path) -> None:
     folder = learngene()
     entry = register(folder, "vit", metrics={})
-    assert not list(home.rglob("*.safetensors"))
+    assert not list(ready_home.rglob("*.safetensors"))
     shutil.rmtree(folder)
     assert find_entry("vit") == entry

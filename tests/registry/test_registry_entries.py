@@ -14,11 +14,11 @@ from zoo.errors import BadInputError, IntegrityError, NotFoundError
 
 MakeLearngene = Callable[..., Path]
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = pytest.mark.usefixtures("ready_home")
 
 
 @pytest.fixture
-def three(home: Path, learngene: MakeLearngene) -> None:
+def three(ready_home: Path, learngene: MakeLearngene) -> None:
     """`vit` has versions 1 and 2, `vit-b.v2` version 1."""
     register(learngene(1), "vit", metrics={"accuracy": 0.5})
     register(learngene(2), "vit", metrics={"accuracy": 0.6})

@@ -88,7 +88,7 @@ def _scenario(learngene: MakeLearngene) -> list[dict[str, Any]]:
 
 
 def test_a_server_gives_what_sqlite_gives(
-    address: str, home: Path, learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch
+    address: str, ready_home: Path, learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_sqlite = _scenario(learngene)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
@@ -98,11 +98,11 @@ def test_a_server_gives_what_sqlite_gives(
         (2, []),
         (1, []),
     ]
-    assert pull("vit") == home / "cache" / "learngenes" / find_entry("vit:1").digest
+    assert pull("vit") == ready_home / "cache" / "learngenes" / find_entry("vit:1").digest
 
 
 def test_a_server_compares_the_numbers_and_keeps_a_curve_once(
-    address: str, home: Path, learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch
+    address: str, ready_home: Path, learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     low = register(learngene(3), "compared", metrics={"score": 0.5})
@@ -119,7 +119,7 @@ def test_a_server_compares_the_numbers_and_keeps_a_curve_once(
     assert low.parameters == high.parameters
 
 
-def test_a_server_says_what_is_not_there(address: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_says_what_is_not_there(address: str, ready_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with pytest.raises(NotFoundError, match=f"no 'absent' in the registry {address}"):
         find_entry("absent")

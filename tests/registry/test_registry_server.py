@@ -71,9 +71,9 @@ def test_a_first_use_that_was_killed_half_way_is_begun_anew(fresh_home: Path) ->
 
 
 def test_six_processes_register_one_learngene_at_once_and_it_is_one_version(
-    processes: ForkServerContext, home: Path, learngene: MakeLearngene
+    processes: ForkServerContext, ready_home: Path, learngene: MakeLearngene
 ) -> None:
-    assert _run(processes, _registers, home, learngene()) == [0] * PROCESSES
+    assert _run(processes, _registers, ready_home, learngene()) == [0] * PROCESSES
     assert [entry.ref for entry in list_entries()] == ["vit:1"]
     with connect() as client:
         assert len(client.search_runs(["1"], run_view_type=3)) == 1  # 3: also the deleted; none was undone

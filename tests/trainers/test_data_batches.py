@@ -29,9 +29,7 @@ def image_set(samples: int, size: int = 5) -> ImageSet:
 def pixels(x_BCHW: Tensor, data: ImageSet) -> np.ndarray:
     """Back to (B, H, W, C) in 0..255."""
     x_BHWC = x_BCHW.permute(0, 2, 3, 1).double()
-    return (
-        ((x_BHWC * torch.tensor(data.std) + torch.tensor(data.mean)) * 255).round().numpy().astype(np.uint8)
-    )
+    return ((x_BHWC * torch.tensor(data.std) + torch.tensor(data.mean)) * 255).round().numpy().astype(np.uint8)
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 20))
@@ -128,9 +126,7 @@ def test_augmented_images_are_windows_of_their_padded_source(flip: bool) -> None
 
 
 @given(st.integers(1, 60), st.integers(2, 9), st.integers(1, 5))
-def test_evaluation_sees_every_sample_once_in_equally_many_batches(
-    samples: int, size: int, world: int
-) -> None:
+def test_evaluation_sees_every_sample_once_in_equally_many_batches(samples: int, size: int, world: int) -> None:
     data = image_set(samples)
     workers = [list(eval_batches(data, size, rank, world)) for rank in range(world)]
     everything = [batch for worker in workers for batch in worker]

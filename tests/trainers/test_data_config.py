@@ -35,9 +35,7 @@ def spec(path: Path, **fields: object) -> WebDataset:
 
 def test_the_kind_chooses_the_fields_and_the_default_augmentation() -> None:
     digits = _Recipe.model_validate({"data": {"kind": "digits"}}).data
-    images = _Recipe.model_validate(
-        {"data": {"kind": "webdataset", "path": "x", "image_size": 32, "classes": 10}}
-    ).data
+    images = _Recipe.model_validate({"data": {"kind": "webdataset", "path": "x", "image_size": 32, "classes": 10}}).data
     assert isinstance(digits, Digits)
     assert digits.augment == Augment(crop=1, flip=False)
     assert images.augment == Augment(crop=4, flip=True)
@@ -111,9 +109,7 @@ def test_a_file_of_this_very_moment_is_not_cached(folder: Path, home: Path) -> N
     assert not any("train-0.tar" in path.read_text() for path in (home / "cache").rglob("*.json"))
 
 
-def test_a_missing_folder_is_named_with_its_absolute_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_folder_is_named_with_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotFoundError, match=r"data\.path.*nowhere") as caught:
         identity(spec(Path("nowhere")))

@@ -26,8 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def contents(data: ImageSet) -> list[bytes]:
     return [
-        data.images[row].tobytes() + bytes([label])
-        for row, label in zip(data.rows, data.labels.tolist(), strict=True)
+        data.images[row].tobytes() + bytes([label]) for row, label in zip(data.rows, data.labels.tolist(), strict=True)
     ]
 
 

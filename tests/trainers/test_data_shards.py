@@ -95,9 +95,7 @@ def test_a_label_outside_the_classes_is_refused(tmp_path: Path, label: bytes) ->
         ([*sample(1), ("s001.jpg", picture(1, form="JPEG"))], "found: cls, jpg, png"),
     ],
 )
-def test_an_incomplete_or_ambiguous_sample_is_bad(
-    tmp_path: Path, members: list[tuple[str, bytes]], why: str
-) -> None:
+def test_an_incomplete_or_ambiguous_sample_is_bad(tmp_path: Path, members: list[tuple[str, bytes]], why: str) -> None:
     good, bad = read(write_shard(tmp_path / "a.tar", [*members, *sample(2)]))
     assert [s.key for s in good] == ["s002"]
     assert why in bad[0].why
@@ -129,9 +127,7 @@ def test_pickles_in_a_shard_are_not_loaded(tmp_path: Path) -> None:
     assert not trap.exists()
 
 
-def test_a_name_that_webdataset_would_run_is_only_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_webdataset_would_run_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_shard(tmp_path / "pipe:touch trap.tar", sample(1))
     good, _ = read(Path("pipe:touch trap.tar"))
@@ -140,7 +136,7 @@ def test_a_name_that_webdataset_would_run_is_only_a_name(
 
 
 def test_importing_the_reader_turns_on_the_secure_mode() -> None:
-    import webdataset.utils  # noqa: PLC0415  must come after the reader
+    import webdataset.utils
 
     assert vars(webdataset.utils)["enforce_security"]
 

@@ -1,5 +1,6 @@
 """The training loop on one worker: resuming, accumulating, diverging, masking, fitting."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,16 @@ SETTINGS = Training(steps=12, batch=32, lr=3e-3, evaluate_every=4)
 ONE_WORKER = World(0, 1, torch.device("cpu"))
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for `kill -9`: nothing after it runs."""
 
 
 def run(module: Parametrization, folder: Path, training: Training = SETTINGS, *, kill_at: int = 0, **execution: int):
     def progress(at: Progress) -> None:
         if at.step == kill_at:
-            raise Killed
+            raise KilledError
 
-    settings = Execution(**{"checkpoint_every": 5, **execution})
+    settings = Execution.model_validate({"checkpoint_every": 5, **execution})
     return train(module, Task(), pico_data(), training, settings, folder, progress)
 
 
@@ -46,7 +47,7 @@ def make(kind: str) -> Parametrization:
 def test_a_killed_training_ends_bit_for_bit_like_an_undisturbed_one(kind: str, tmp_path: Path) -> None:
     whole, resumed = make(kind), make(kind)
     run(whole, tmp_path / "whole")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(make(kind), tmp_path / "cut", kill_at=10)  # after the step, before its checkpoint: that of step 5 counts
     run(resumed, tmp_path / "cut")
     ended, again = values(whole), values(resumed)
@@ -64,7 +65,7 @@ def test_a_finished_training_is_not_run_again(tmp_path: Path) -> None:
 
 
 def test_metrics_hold_every_step_once_in_order(tmp_path: Path) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(make("plain"), tmp_path, kill_at=10)
     run(make("plain"), tmp_path)
     rows = read_metrics(tmp_path / "metrics.jsonl")
@@ -121,7 +122,9 @@ def test_bf16_follows_fp32_and_keeps_its_weights_in_fp32(tmp_path: Path) -> None
     run(full, tmp_path / "fp32")
     run(half, tmp_path / "bf16", SETTINGS.model_copy(update={"precision": "bf16"}))
     assert {p.dtype for p in half.parameters()} == {torch.float32}
-    losses = [[r["loss"] for r in read_metrics(tmp_path / name / "metrics.jsonl") if "loss" in r] for name in ("fp32", "bf16")]
+    losses = [
+        [r["loss"] for r in read_metrics(tmp_path / name / "metrics.jsonl") if "loss" in r] for name in ("fp32", "bf16")
+    ]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
@@ -169,12 +172,12 @@ def test_the_schedule_rises_linearly_and_falls_to_zero() -> None:
     rates = [schedule(step, 100, 0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     assert rates[10] == 1.0
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
     assert rates[-1] < 1e-3
 
 
 def test_a_checkpoint_of_another_engine_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(make("plain"), tmp_path, kill_at=10)
     meta = tmp_path / "checkpoints/step-000000005" / META
     meta.write_text('{"engine": "deepspeed", "zero": 2, "workers": 4}', encoding="utf-8")

@@ -16,7 +16,7 @@ The scaling of the transform is a choice of one factor per axis of N source and 
   shallower models.
 """
 
-from math import ceil, sqrt
+from math import ceil, prod, sqrt
 from typing import Annotated, Literal
 
 import torch
@@ -52,7 +52,8 @@ class Front(ClosedForm, frozen=True):
             return {key: stack}
         dims = [i for i, axis in enumerate(axes) if axis.role not in ("layer", "part")]
         mean = stack.mean(dims, keepdim=True)
-        std = stack.std(dims, keepdim=True).clamp(min=torch.finfo(stack.dtype).tiny)
+        alone = prod(axes[i].extent for i in dims) == 1  # one number has no spread, and no unbiased estimate of it
+        std = stack.std(dims, correction=0 if alone else 1, keepdim=True).clamp(min=torch.finfo(stack.dtype).tiny)
         signal = (stack - mean) / std
         for i, axis in scaling:
             keep = ceil(self.keep * axis.extent) if _is_map(axes) else axis.extent

@@ -24,10 +24,11 @@ def inverse(coefficients: Tensor, axis: int, samples: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)  # kept for later callers, who may want gradients or stand on another device
 def _basis(n: int) -> Tensor:
     """The orthonormal DCT-II matrix `(n, n)` in float64, frequencies first."""
-    k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
-    basis = torch.cos(torch.pi * k * (2 * i + 1) / (2 * n)) * (2 / n) ** 0.5
+    i = torch.arange(n, dtype=torch.float64, device="cpu")
+    basis = torch.cos(torch.pi * i[:, None] * (2 * i + 1) / (2 * n)) * (2 / n) ** 0.5
     basis[0] /= 2**0.5
     return basis
 

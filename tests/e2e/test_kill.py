@@ -1,0 +1,48 @@
+"""`kill -9` of the driver in the middle of a training; then the same command."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import RECIPE, Zoo
+
+pytestmark = pytest.mark.slow
+DEADLINE = 240
+LONG = ("--set", "stages.weit.train.steps=400")
+
+
+def weit(rows: list[dict]) -> dict:
+    return next(row for row in rows if row["name"] == "weit")
+
+
+def test_a_killed_driver_goes_on_from_the_last_checkpoint_to_the_same_end(zoo: Zoo) -> None:
+    undisturbed = Zoo(zoo.home.with_name("undisturbed"))
+    whole = weit(undisturbed.process("run", RECIPE, *LONG, "--json").json["stages"])
+
+    driver = subprocess.Popen(
+        zoo.command("run", RECIPE, *LONG), env=zoo.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    folder = zoo.home / "store/work" / whole["key"] / "checkpoints"
+    deadline = time.monotonic() + DEADLINE
+    while not list(folder.glob("step-*")):  # poll: the first checkpoint is the moment to strike
+        assert driver.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    at = weit(zoo("plan", RECIPE, *LONG, "--json").json)
+    assert at["state"] == "waiting"
+    assert 0 < at["step"] < 400
+
+    resumed = weit(zoo.process("run", RECIPE, *LONG, "--json").json["stages"])
+    assert resumed["state"] == "done"
+    assert resumed["scores"] == whole["scores"]  # gloo on two workers sums in a fixed order: nothing may differ
+    metrics = [
+        [json.loads(line) for line in (home / "store/stages" / whole["key"] / "metrics.jsonl").read_text().splitlines()]
+        for home in (undisturbed.home, zoo.home)
+    ]
+    assert metrics[0] == metrics[1]
+    assert not (zoo.home / "store/work" / whole["key"]).exists()

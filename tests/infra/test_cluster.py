@@ -1,0 +1,374 @@
+"""The promises of `infra.cluster`, on a real Ray with real processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from infra.cluster import Cluster, connect
+from infra.group import raise_if_final
+from infra.tasks import FunctionFailedError, PeerLostError
+from zoo.errors import BadInputError, DivergedError, NotFoundError
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # the functions below must be importable there
+        patch.setenv("ZOO_HOME", "/home/of/the/driver")
+        patch.delenv("DS_ACCELERATOR", raising=False)
+        with connect("local", cpus=2) as cluster:
+            yield cluster
+
+
+# Functions that run on the workers.
+
+
+def add(left: int, right: int) -> int:
+    return left + right
+
+
+def surroundings() -> dict[str, Any]:
+    import ray.util
+    import torch
+
+    return {
+        "environment": dict(os.environ),
+        "node": ray.util.get_node_ip_address(),
+        "pid": os.getpid(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def fail_on_purpose(reason: str) -> None:
+    raise DivergedError(f"loss: {reason}")
+
+
+class StubbornError(Exception):
+    """One that cannot be pickled back: its constructor wants more than the message."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first + second)
+
+
+def fail_by_mistake() -> None:
+    raise StubbornError("a mistake ", "of the author")
+
+
+def listen(pipe: str) -> str:
+    return Path(pipe).read_text() if pipe else "no pipe"
+
+
+def meet(task: tuple[str, str]) -> None:
+    """`wait`: tell the pid, then wait for ever; `fail`: hear the pid, then fail with it."""
+    role, pipe = task
+    if role == "wait":
+        Path(pipe).write_text(str(os.getpid()))
+        signal.pause()
+    raise BadInputError(Path(pipe).read_text())
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Leaves a mark for every call."""
+
+    folder: str
+
+    def __call__(self) -> None:
+        with (Path(self.folder) / "prepared").open("a") as file:
+            file.write("x")
+
+
+def sum_up(folder: str) -> None:
+    """Write down what a worker sees; in the first attempt rank 1 dies, while rank 0 waits for it in a collective."""
+    import torch
+    import torch.distributed
+
+    rank = torch.distributed.get_rank()
+    prepared = len((Path(folder) / "prepared").read_text())
+    death = Path(folder) / "death.json"
+    if rank == 1 and not death.exists():
+        death.write_text(json.dumps({"prepared": prepared}))
+        os._exit(1)
+    total = torch.tensor(rank + 1)
+    torch.distributed.all_reduce(total)
+    facts = {
+        "backend": torch.distributed.get_backend(),
+        "environment": dict(os.environ),
+        "prepared": prepared,
+        "sum": total.item(),
+        "threads": torch.get_num_threads(),
+        "where": str(Path.cwd()),
+    }
+    (Path(folder) / f"rank-{rank}.json").write_text(json.dumps(facts))
+
+
+def diverge(folder: str) -> None:
+    """Rank 1 gives up, while rank 0 waits for it in a collective."""
+    import torch
+    import torch.distributed
+
+    if torch.distributed.get_rank() == 1:
+        with (Path(folder) / "attempts").open("a") as file:
+            file.write("x")
+        fail_on_purpose("nan")
+    torch.distributed.all_reduce(torch.zeros(1))
+
+
+# Tasks.
+
+
+def test_a_task_returns_its_result(cluster: Cluster) -> None:
+    assert cluster.run(add, 40, 2) == 42
+
+
+def test_a_local_cluster_lives_on_loopback_and_inherits_the_environment(cluster: Cluster) -> None:
+    found = cluster.run(surroundings)
+    assert found["node"] == "127.0.0.1"
+    assert found["environment"]["ZOO_HOME"] == "/home/of/the/driver"
+    assert found["environment"]["DS_ACCELERATOR"] == "cpu"
+
+
+def test_a_task_computes_with_as_many_threads_as_it_has_cpus(cluster: Cluster) -> None:
+    """Also where Ray takes a process in which torch has been loaded for another size."""
+    found = [cluster.run(surroundings, cpus=cpus) for cpus in (1, 2, 1)]
+    assert [each["threads"] for each in found] == [1, 2, 1]
+    assert len({each["pid"] for each in found}) < 3
+
+
+def test_no_port_of_a_local_cluster_is_open_to_other_machines(cluster: Cluster) -> None:
+    processes = psutil.Process().children(recursive=True)
+    listening = {
+        connection.laddr.ip.removeprefix("::ffff:")
+        for process in processes
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_a_zoo_error_of_a_task_keeps_its_type_and_message(cluster: Cluster) -> None:
+    with pytest.raises(DivergedError) as caught:
+        cluster.run(fail_on_purpose, "nan")
+    assert (type(caught.value), str(caught.value)) == (DivergedError, "loss: nan")
+    assert "fail_on_purpose" in "".join(caught.value.__notes__)
+
+
+def test_any_other_error_of_a_task_is_a_runtime_error_with_the_remote_traceback(cluster: Cluster) -> None:
+    with pytest.raises(RuntimeError, match=r"in fail_by_mistake\n(.*\n)*.*StubbornError: a mistake of the author"):
+        cluster.run(fail_by_mistake)
+
+
+def test_a_task_whose_process_dies_every_time_is_a_runtime_error(cluster: Cluster) -> None:
+    with pytest.raises(RuntimeError, match="died unexpectedly"):
+        cluster.run(os._exit, 1)
+
+
+def test_map_yields_results_as_they_come(cluster: Cluster, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    results = cluster.map(listen, [str(pipe), ""])
+    assert next(results) == (1, "no pipe")
+    pipe.write_text("at last")
+    assert list(results) == [(0, "at last")]
+
+
+def test_the_first_failure_of_a_map_stops_the_others(cluster: Cluster, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(BadInputError) as caught:
+        list(cluster.map(meet, [("wait", str(pipe)), ("fail", str(pipe))]))
+    assert gone(int(str(caught.value)))
+
+
+def test_more_than_the_cluster_has_is_refused_at_once(cluster: Cluster) -> None:
+    with pytest.raises(BadInputError, match=r"add: 1 worker\(s\) of 3 CPU\(s\).* it has 2 CPU\(s\)"):
+        cluster.run(add, 1, 1, cpus=3)
+    with pytest.raises(BadInputError, match=r"add: 1 worker\(s\) of 1 CPU\(s\) and 99 GPU\(s\)"):
+        cluster.run(add, 1, 1, gpus=99)
+    with pytest.raises(BadInputError, match=r"sum_up: 3 worker\(s\) of 1 CPU\(s\).* can hold 2"):
+        cluster.run_group(sum_up, "", workers=3)
+    with pytest.raises(BadInputError, match="workers is 0"):
+        cluster.run_group(sum_up, "", workers=0)
+
+
+# Groups.
+
+
+@pytest.fixture(scope="module")
+def group(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a group of two that had to start twice wrote down."""
+    folder = tmp_path_factory.mktemp("group")
+    cluster.run_group(sum_up, str(folder), workers=2, prepare=Prepare(str(folder)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(group: Path) -> list[dict[str, Any]]:
+    return [json.loads((group / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_the_workers_of_a_group_compute_together(ranks: list[dict[str, Any]]) -> None:
+    assert [(rank["sum"], rank["backend"]) for rank in ranks] == [(3, "gloo")] * 2
+
+
+def test_the_workers_of_a_group_find_each_other_in_the_environment(ranks: list[dict[str, Any]]) -> None:
+    environments = [rank["environment"] for rank in ranks]
+    assert [(each["RANK"], each["LOCAL_RANK"], each["WORLD_SIZE"]) for each in environments] == [
+        ("0", "0", "2"),
+        ("1", "1", "2"),
+    ]
+    assert {each["MASTER_ADDR"] for each in environments} == {"127.0.0.1"}
+    assert len({each["MASTER_PORT"] for each in environments}) == 1
+
+
+def test_the_workers_of_a_group_share_the_machine(ranks: list[dict[str, Any]]) -> None:
+    assert [(rank["threads"], rank["environment"]["OMP_NUM_THREADS"]) for rank in ranks] == [(1, "1")] * 2
+
+
+def test_the_workers_of_a_group_get_the_environment_and_the_folder_of_the_driver(ranks: list[dict[str, Any]]) -> None:
+    assert {rank["environment"]["ZOO_HOME"] for rank in ranks} == {"/home/of/the/driver"}
+    assert {rank["environment"]["DS_ACCELERATOR"] for rank in ranks} == {"cpu"}
+    assert {rank["where"] for rank in ranks} == {str(Path.cwd())}
+
+
+def test_a_group_starts_again_when_a_worker_dies(group: Path) -> None:
+    assert {path.name for path in group.iterdir()} == {"death.json", "prepared", "rank-0.json", "rank-1.json"}
+
+
+def test_a_node_is_prepared_once_before_every_start(group: Path, ranks: list[dict[str, Any]]) -> None:
+    """A second start may be on a node that is new."""
+    assert json.loads((group / "death.json").read_text()) == {"prepared": 1}
+    assert [rank["prepared"] for rank in ranks] == [2, 2]
+
+
+def test_a_zoo_error_of_one_worker_ends_the_group_as_it_is(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError) as caught:
+        cluster.run_group(diverge, str(tmp_path), workers=2)
+    assert (type(caught.value), str(caught.value)) == (DivergedError, "loss: nan")
+    assert (tmp_path / "attempts").read_text() == "x"
+
+
+def test_a_bug_is_final_and_a_lost_process_is_not() -> None:
+    bug, lost, died = FunctionFailedError("a bug"), PeerLostError("a peer is lost"), OSError("the process died")
+    with pytest.raises(FunctionFailedError, match="a bug"):
+        raise_if_final([lost, bug])
+    with pytest.raises(BadInputError, match="lr"):
+        raise_if_final([died, BadInputError("lr")])
+    for failures in ([died], [lost], [bug, died]):
+        assert raise_if_final(list(failures)) is None
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "http://host:1", "host:99999", "user@host:1", "ray://host", ":1"])
+def test_what_is_no_address_is_bad_input(address: str) -> None:
+    with pytest.raises(BadInputError, match="legal: 'local', 'auto', 'host:port', 'ray://host:port'"), connect(address):
+        pass
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_an_address_where_nothing_answers_is_not_found(form: str) -> None:
+    address = form.format(free_port())
+    with pytest.raises(NotFoundError, match=address), connect(address):
+        pass
+
+
+def test_auto_does_not_start_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address := f"127.0.0.1:{free_port()}")
+    with pytest.raises(NotFoundError, match=address), connect("auto"):
+        pass
+
+
+def test_cpus_belong_to_local_clusters() -> None:
+    with pytest.raises(BadInputError, match="cpus: 3"), connect("host:1", cpus=3):
+        pass
+    with pytest.raises(BadInputError, match="cpus: 0"), connect("local", cpus=0):
+        pass
+
+
+ATTACH = """
+import os, sys
+from infra.cluster import connect
+with connect(sys.argv[1]) as cluster:
+    print(cluster.run(os.getenv, "ZOO_HOME"))
+"""
+
+
+def test_attaching_forwards_the_named_variables_and_leaves_the_cluster_running(cluster: Cluster) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    environment = os.environ | {"ZOO_HOME": "/home/of/somebody/else"}
+    done = subprocess.run(
+        [sys.executable, "-c", ATTACH, address], env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "/home/of/somebody/else\n"
+    assert cluster.run(add, 1, 1) == 2
+
+
+# The end. In processes of their own, since one process has one connection.
+
+LIFE = """
+import json, os, signal, sys
+from pathlib import Path
+import psutil
+from infra.cluster import connect
+with connect("local", cpus=1) as cluster:
+    worker = cluster.run(os.getpid)
+    processes = psutil.Process().children(recursive=True)
+    folders = [str(path) for path in Path("/tmp").glob(f"zoo-ray-{os.getpid()}-*")]
+    print(json.dumps({"worker": worker, "processes": len(processes), "folders": folders}), flush=True)
+    if sys.argv[1] == "long":
+        cluster.run(signal.pause)
+_, alive = psutil.wait_procs(processes, timeout=20)
+print(json.dumps({"alive": len(alive), "folders": [folder for folder in folders if Path(folder).exists()]}))
+"""
+
+
+def live(length: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return subprocess.Popen([sys.executable, "-c", LIFE, length], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_local_cluster_leaves_nothing_and_clears_up_after_one_that_was_killed() -> None:
+    """`kill -9`, then the same command again, as a user would."""
+    with live("long") as killed:
+        assert killed.stdout
+        left = json.loads(killed.stdout.readline())
+        killed.kill()
+    assert killed.returncode == -signal.SIGKILL
+    assert gone(left["worker"])
+    with live("short") as second:
+        output, _ = second.communicate()
+    begun, ended = (json.loads(line) for line in output.splitlines())
+    assert second.returncode == 0
+    assert (begun["processes"] > 3, len(begun["folders"])) == (True, 1)
+    assert ended == {"alive": 0, "folders": []}
+    assert [Path(folder).exists() for folder in left["folders"]] == [False]
+
+
+def gone(pid: int) -> bool:
+    """Whether the process ends within seconds."""
+    try:
+        _, alive = psutil.wait_procs([psutil.Process(pid)], timeout=20)
+    except psutil.NoSuchProcess:
+        return True
+    return not alive
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

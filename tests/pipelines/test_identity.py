@@ -1,0 +1,56 @@
+"""Stage keys: what changes them and what does not."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.identity import stage_keys
+from pipelines.recipe import Recipe
+from pipelines.recipe_file import load_recipe
+
+RECIPE = Path(__file__).parents[2] / "pipelines/recipes/demo.yaml"
+
+
+def keys(*overrides: str) -> dict[str, str]:
+    return stage_keys(load_recipe(RECIPE, overrides))
+
+
+def changed(*overrides: str) -> set[str]:
+    before, after = keys(), keys(*overrides)
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    "resource",
+    ["workers=4", "cpus_per_worker=2", "engine=deepspeed", "micro_batch=8", "checkpoint_every=7"],
+)
+def test_resources_do_not_matter(resource: str) -> None:
+    assert changed(f"stages.ancestor.resources.{resource}") == set()
+
+
+def test_the_learning_rate_matters_to_its_stage_and_what_depends_on_it() -> None:
+    assert changed("stages.ancestor.train.lr=0.5") == {"ancestor", "front"}
+    assert changed("stages.weit.train.lr=0.5") == {"weit"}
+
+
+def test_options_of_a_method_matter_to_its_stage_only() -> None:
+    assert changed("stages.front.method.keep=0.5") == {"front"}
+
+
+def test_the_data_matter_to_what_is_trained_on_them() -> None:
+    assert changed("data.limit=100") == {"ancestor", "weit", "front"}
+
+
+def test_spelling_out_a_default_changes_nothing() -> None:
+    assert changed("stages.weit.train.weight_decay=0.05") == set()
+
+
+def test_names_do_not_matter() -> None:
+    recipe = load_recipe(RECIPE)
+    content = recipe.model_dump(by_alias=True)
+    content["name"] = "other"
+    content["stages"]["grandmother"] = content["stages"].pop("ancestor")
+    content["stages"]["front"]["weights"] = {"stage": "grandmother"}
+    renamed = stage_keys(Recipe.model_validate(content))
+    assert renamed["grandmother"] == keys()["ancestor"]
+    assert renamed["front"] == keys()["front"]

@@ -1,0 +1,81 @@
+"""Engines on two workers over gloo give what one worker gives, and go on after an interruption."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pico import pico_arch, pico_data, pico_learngene
+
+from trainers.config import Execution, Training
+from trainers.engines import micro_batches
+from trainers.loop import train
+from trainers.objectives import Task
+from trainers.parametrization import Composed, Plain
+from zoo.errors import BadInputError
+
+WORKER = Path(__file__).with_name("deepspeed_worker.py")
+
+
+@pytest.fixture(scope="module")
+def extensions(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where DeepSpeed compiles: once for this module, before two workers want it at once."""
+    folder = str(tmp_path_factory.getbasetemp() / "torch_extensions")
+    code = "from trainers.engines.zero import build_ops; build_ops()"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TORCH_EXTENSIONS_DIR": folder})
+    return folder
+
+
+def two_workers(folder: Path, extensions: str, *args: str) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(WORKER)]
+    environment = {**os.environ, "TORCH_EXTENSIONS_DIR": extensions, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, *args, str(folder)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "engine", "zero"),
+    [
+        ("plain", "torch", "0"),
+        ("composed", "torch", "0"),
+        ("composed", "deepspeed", "0"),
+        ("composed", "deepspeed", "1"),
+        ("composed", "deepspeed", "2"),
+        ("plain", "deepspeed", "3"),
+    ],
+)
+def test_two_interrupted_workers_end_where_one_undisturbed_worker_ends(
+    kind: str, engine: str, zero: str, tmp_path: Path, extensions: str
+) -> None:
+    alone = Plain(pico_arch(), seed=1) if kind == "plain" else Composed(pico_learngene(), masked=0.5)
+    train(alone, Task(), pico_data(), Training(steps=6, batch=32, lr=3e-3), Execution(), tmp_path / "alone")
+    two_workers(tmp_path, extensions, kind, engine, zero, "3")  # cut off at step 3, before its checkpoint
+    assert not (tmp_path / "end.pt").exists()
+    two_workers(tmp_path, extensions, kind, engine, zero, "0")
+    together = torch.load(tmp_path / "end.pt", weights_only=True)
+    for name, parameter in alone.named_parameters():
+        torch.testing.assert_close(together[name], parameter.detach(), rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_zero_3_is_refused_for_a_learngene_with_the_reason(tmp_path: Path) -> None:
+    execution = Execution(engine="deepspeed", zero=3)
+    with pytest.raises(BadInputError, match="composed from all templates at once; legal values: 0, 1, 2"):
+        train(Composed(pico_learngene()), Task(), pico_data(), Training(steps=1, batch=8), execution, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("batch", "micro", "workers", "parts"),
+    [(32, None, 2, 1), (32, 16, 2, 1), (32, 5, 2, 4), (30, 4, 1, 10), (6, 1, 2, 3)],
+)
+def test_a_share_is_cut_into_equal_parts_no_larger_than_the_micro_batch(
+    batch: int, micro: int | None, workers: int, parts: int
+) -> None:
+    assert micro_batches(batch, micro, workers) == parts
+
+
+def test_a_batch_that_workers_cannot_share_evenly_is_refused() -> None:
+    with pytest.raises(BadInputError, match=r"train\.batch: 32 .* 3 workers"):
+        micro_batches(32, None, 3)
