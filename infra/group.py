@@ -94,10 +94,8 @@ class Group:
         with signals_restored():
             try:
                 trainer.fit()
-            except SystemExit as stop:
-                if stop.code == 0:  # Ray's answer to Ctrl-C; its answer to SIGTERM has another code
-                    raise KeyboardInterrupt from None
-                raise
+            except SystemExit:  # Ray's answer to Ctrl-C and to SIGTERM
+                raise KeyboardInterrupt from None
 
 
 def _train(config: dict[str, Any]) -> None:
