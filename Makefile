@@ -32,7 +32,7 @@ bench: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python '>=3.11,<3.14' .venv
-	$(EXPORT) $(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(EXPORT) $(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 

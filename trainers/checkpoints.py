@@ -1,5 +1,6 @@
 """Where an interrupted training goes on: folders `step-N`, whole or not there, the last two of them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -18,10 +19,14 @@ def save(root: Path, step: int, engine: Engine) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     world.barrier()
-    with full_disk_is_an_integrity_error(final):
-        engine.save(temporary)
-        if world.rank == 0:
-            write_json(temporary / META, _layout(engine))
+    try:
+        with full_disk_is_an_integrity_error(final):
+            engine.save(temporary)
+            if world.rank == 0:
+                write_json(temporary / META, _layout(engine))
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     world.barrier()
     if world.rank == 0:
         shutil.rmtree(final, ignore_errors=True)
@@ -55,8 +60,6 @@ def _layout(engine: Engine) -> dict[str, object]:
 
 
 def _check_layout(folder: Path, written: str, engine: Engine) -> None:
-    import json
-
     have, want = json.loads(written), _layout(engine)
     if have != want:
         raise BadInputError(

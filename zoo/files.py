@@ -11,7 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from zoo.errors import IntegrityError
+
+FULL = 64 * 1024
+"""A disk with less than so many bytes left counts as full."""
 
 
 def home() -> Path:
@@ -79,14 +84,23 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def full_disk_is_an_integrity_error(target: Path) -> Iterator[None]:
-    """Turn "no space left" (from the system or from safetensors) into an `IntegrityError` that names the place."""
+    """Turn "no space left" into an `IntegrityError` that names the place.
+
+    Libraries wrap the system's error in their own types, or only notice that a file is too short; then the disk
+    itself says whether it is full.
+    """
     try:
         yield
-    except Exception as error:  # safetensors wraps the system's error in its own type
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left on device" in str(error):
+    except (OSError, RuntimeError, SafetensorError) as error:
+        told = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        if told or _free_bytes(target) < FULL:
             raise IntegrityError(f"{target}: the disk is full; nothing was written") from error
         raise
+
+
+def _free_bytes(place: Path) -> int:
+    existing = next(folder for folder in (place, *place.parents) if folder.exists())
+    return shutil.disk_usage(existing).free
 
 
 def _flush(folder: Path) -> None:

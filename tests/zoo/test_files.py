@@ -1,5 +1,6 @@
 """Files that are whole or not there, and one text for one value."""
 
+import errno
 import hashlib
 import json
 import stat
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zoo_samples import few
 
-from zoo.errors import ZooError
+from zoo.errors import IntegrityError, ZooError
 from zoo.files import atomic_folder, canonical_json, digest_file, digest_folder, digest_json, home, write_json
 
 values = st.recursive(
@@ -63,6 +64,13 @@ def test_after_an_error_the_folder_before_is_intact(tmp_path: Path) -> None:
         raise BoomError
     assert names(tmp_path) == ["target"]
     assert (tmp_path / "target" / "file").read_text() == "before"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_no_space_and_no_quota_are_one_error(tmp_path: Path, code: int) -> None:
+    with pytest.raises(IntegrityError, match="target: the disk is full"), atomic_folder(tmp_path / "target"):
+        raise OSError(code, "in the language of the system")
+    assert names(tmp_path) == []
 
 
 def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:

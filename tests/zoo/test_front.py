@@ -131,6 +131,17 @@ def test_equal_layers_stay_equal_in_a_deeper_model(normalization: str, depth: in
             assert_close(deeper[f"blocks.{layer}.{suffix}"], one[f"blocks.0.{suffix}"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("depth", [2, 8, 32])
+def test_functional_keeps_the_spread_of_unlike_layers_in_a_shallower_model(depth: int) -> None:
+    """And never shrinks it in a deeper one, where layers between others are blends of these."""
+    source = vit(depth=8, width=24, heads=3, mlp=96)
+    name = "blocks.{layer}.mlp.fc1.weight"
+    size = source.size.model_copy(update={"depth": depth})
+    before, after = noise(source), resized(noise(source), source, size)
+    stds = [arch.stack(w)[name].std() for arch, w in ((source, before), (source.at(size), after))]
+    assert_close(stds[1], stds[0], rtol=0.1, atol=0)
+
+
 @pytest.mark.parametrize("normalization", ["amplitude", "functional"])
 def test_equal_units_stay_equal_in_a_wider_mlp(normalization: str) -> None:
     weights = noise(SOURCE)
@@ -195,6 +206,15 @@ def test_keeping_less_makes_a_smaller_learngene() -> None:
     sizes = [learngene(Front(keep=keep), SOURCE).manifest.parameters for keep in (1.0, 0.75, 0.5, 0.25)]
     assert sizes == sorted(set(sizes), reverse=True)
     assert sizes[2] < SOURCE.parameters() / 3
+
+
+def test_vectors_and_embeddings_are_kept_whole() -> None:
+    """They are few numbers, and they say which channel is which."""
+    weights = noise(SOURCE)
+    back = resized(weights, SOURCE, SOURCE.size, keep=0.25)
+    maps = ("attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight")
+    for name in [name for name in weights if not name.endswith(maps)]:
+        assert_close(back[name], weights[name], rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_cut_off_matters_beyond_the_kept_size() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from zoo_samples import learngene, vit
 
 from zoo.errors import IntegrityError, NotFoundError
@@ -54,6 +55,18 @@ def test_a_loaded_learngene_expands_to_the_same_weights(method: Method, tmp_path
     gene.save(tmp_path / "gene")
     before, after = gene.expand(size), Learngene.load(tmp_path / "gene").expand(size)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@both
+def test_the_manifest_says_what_the_learngene_is(method: Method, tmp_path: Path) -> None:
+    gene = learngene(method, SOURCE)
+    gene.save(tmp_path / "gene")
+    manifest = read_manifest(tmp_path / "gene")
+    assert (manifest.family, manifest.config, manifest.size) == ("vit", SOURCE.config.model_dump(), SOURCE.size)
+    assert (manifest.method, manifest.legal) == (method, method.legal(SOURCE))
+    assert manifest.parents == gene.parents
+    assert manifest.tensors == digest_file(tmp_path / "gene" / TENSORS)
+    assert manifest.parameters == sum(tensor.numel() for tensor in load_file(tmp_path / "gene" / TENSORS).values())
 
 
 def test_a_folder_holds_three_readable_files_and_nothing_else(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 Every kind is a signal over (layer, out, in). Condensing takes its cosine transform along each of these axes and
 keeps the low corner; expanding pads or cuts the coefficients to the target's lengths and transforms back. Tensors are
-z-scored first, with one mean and (unbiased) standard deviation per layer; q, k and v are separate signals. `keep`
+z-scored first, with one mean and standard deviation per layer; q, k and v are separate signals. `keep`
 applies to the maps between scaling axes; embeddings, norms, biases and the classifier are small and kept whole.
 
 The scaling of the transform is a choice of one factor per axis of N source and M target entries:
@@ -16,7 +16,7 @@ The scaling of the transform is a choice of one factor per axis of N source and 
   shallower models.
 """
 
-from math import ceil, prod, sqrt
+from math import ceil, sqrt
 from typing import Annotated, Literal
 
 import torch
@@ -52,8 +52,8 @@ class Front(ClosedForm, frozen=True):
             return {key: stack}
         dims = [i for i, axis in enumerate(axes) if axis.role not in ("layer", "part")]
         mean = stack.mean(dims, keepdim=True)
-        alone = prod(axes[i].extent for i in dims) == 1  # one number has no spread, and no unbiased estimate of it
-        std = stack.std(dims, correction=0 if alone else 1, keepdim=True).clamp(min=torch.finfo(stack.dtype).tiny)
+        # The paper's unbiased estimate differs by a factor that cancels in `expand`, and has none for a single number.
+        std = stack.std(dims, correction=0, keepdim=True).clamp(min=torch.finfo(stack.dtype).tiny)
         signal = (stack - mean) / std
         for i, axis in scaling:
             keep = ceil(self.keep * axis.extent) if _is_map(axes) else axis.extent
