@@ -125,10 +125,10 @@ def instantiate(
     Example: zoo instantiate vit-cifar10.weit@champion --depth 8 --width 128 --data webdataset:../shared/data/cifar10
     --fit-steps 200 --out ready/
     """
-    from pipelines import show, verbs
+    from pipelines import models, show
 
-    fit = verbs.Fit(steps=fit_steps, lr=fit_lr, batch=fit_batch, seed=seed)
-    content = verbs.make_model(ref, (depth, width, heads, mlp), data, fit, out)
+    fit = models.Fit(steps=fit_steps, lr=fit_lr, batch=fit_batch, seed=seed)
+    content = models.make_model(ref, (depth, width, heads, mlp), data, fit, out)
     if as_json:
         _print_json(content)
     else:
@@ -147,9 +147,9 @@ def condense(
 
     Example: zoo condense deit-small/ --method front --set keep=0.5 --name deit.front
     """
-    from pipelines import show, verbs
+    from pipelines import models, show
 
-    entry = verbs.condense_folder(checkpoint, method, tuple(overrides or ()), name)
+    entry = models.condense_folder(checkpoint, method, tuple(overrides or ()), name)
     if as_json:
         _print_json(entry.to_json())
     else:
