@@ -14,7 +14,7 @@ from trainers.metrics import read_metrics
 from trainers.objectives import Task
 from trainers.parametrization import Plain
 from trainers.world import World
-from zoo import Learngene, Size, architecture, instantiate, save_checkpoint
+from zoo import Checkpoint, Learngene, Size, architecture, instantiate, save_checkpoint
 
 SCRATCH = "scratch"
 
@@ -63,7 +63,8 @@ def run_trial(trial_json: str) -> str:
         rows = [row for row in read_metrics(Path(folder) / "metrics.jsonl") if "accuracy" in row]
     if trial.ready:
         origin = f"Started from {trial.start}, then trained for {int(rows[-1]['step'])} steps (seed {trial.seed})."
-        save_checkpoint(trial.ready, arch, module.model.state_dict(), origin=origin, preprocessing=data.preprocessing)
+        trained = Checkpoint(arch, module.model.state_dict(), preprocessing=data.preprocessing)
+        save_checkpoint(trial.ready, trained, origin=origin)
     curve = [(0, begin), *((int(row["step"]), row["accuracy"]) for row in rows)]
     return Result(
         size=str(trial.size),

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.cluster import Cluster, connect
-
 from pipelines.compare import SCRATCH, Result, Trial, run_trial
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe

@@ -1,7 +1,7 @@
 """What the verbs about models do: `instantiate` (with a fit of the scalers where asked) and `condense`."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +54,9 @@ def make_model(
     checkpoint = api.instantiate(learngene, size)
     scores = _score(checkpoint, dataset) if dataset else {}
     origin = f"Started from learngene `{ref}`" + (f", scalers fitted for {fit.steps} steps." if fit.steps else ".")
-    preprocessing = dataset.preprocessing if dataset else None
-    save_checkpoint(out, checkpoint.arch, checkpoint.weights, origin=origin, preprocessing=preprocessing)
+    if dataset:  # what the scores were measured with
+        checkpoint = replace(checkpoint, preprocessing=dataset.preprocessing)
+    save_checkpoint(out, checkpoint, origin=origin)
     arch = checkpoint.arch
     numbers = {"parameters": arch.parameters(), "flops": arch.flops(), "fit_steps": fit.steps}
     return {"out": str(out), "size": size.model_dump(), **numbers, **scores}

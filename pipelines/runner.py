@@ -12,7 +12,6 @@ from pipelines.store import METRICS, Store
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
-
     from registry.entries import Entry
 
 State = Literal["waiting", "cached", "running", "done", "failed"]

@@ -1,6 +1,7 @@
 """The functions of the stages. They run in workers, take plain values, and leave their result in `work/output`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -14,7 +15,7 @@ from trainers.loop import Progress, train
 from trainers.objectives import Task
 from trainers.parametrization import Composed, Parametrization, Plain
 from trainers.world import World
-from zoo import Architecture, Learngene, architecture, condense, read_checkpoint, save_checkpoint
+from zoo import Architecture, Checkpoint, Learngene, architecture, condense, read_checkpoint, save_checkpoint
 from zoo.files import full_disk_is_an_integrity_error, write_json
 
 
@@ -71,7 +72,8 @@ def _pretrain(job: Job, arch: Architecture) -> None:
     def save(data: Dataset) -> None:
         weights = {name: tensor.cpu() for name, tensor in module.model.state_dict().items()}
         origin = f"Pre-trained from scratch by recipe `{job.recipe.name}`."
-        save_checkpoint(job.work / OUTPUT, arch, weights, origin=origin, preprocessing=data.preprocessing)
+        trained = Checkpoint(arch, weights, preprocessing=data.preprocessing)
+        save_checkpoint(job.work / OUTPUT, trained, origin=origin)
 
     _train(job, stage, module, save)
 
@@ -81,7 +83,11 @@ def _weit(job: Job, arch: Architecture) -> None:
     assert isinstance(stage, Weit)
     start = Learngene(stage.method, arch, stage.method.start(arch, stage.train.seed))
     module = Composed(start, masked=stage.masked)
-    _train(job, stage, module, lambda _: module.learngene().save(job.work / OUTPUT))
+
+    def save(data: Dataset) -> None:
+        replace(module.learngene(), preprocessing=data.preprocessing).save(job.work / OUTPUT)
+
+    _train(job, stage, module, save)
 
 
 def _train(job: Job, stage: Pretrain | Weit, module: Parametrization, save: Callable[[Dataset], object]) -> None:

@@ -9,7 +9,7 @@ from trainers.data.batches import Batches, eval_batches
 from trainers.data.config import Augment, Data
 from trainers.data.sets import ImageSet, open_data
 from trainers.world import World
-from zoo.checkpoint import Preprocessing
+from zoo.manifest import Preprocessing
 
 EVAL_BATCH = 512
 
@@ -31,7 +31,7 @@ class Dataset:
     @property
     def preprocessing(self) -> Preprocessing:
         """How images became inputs; ready models carry it along."""
-        return Preprocessing(self.train.mean, self.train.std)
+        return Preprocessing(mean=self.train.mean, std=self.train.std)
 
     def batches(self, batch: int, seed: int, world: World) -> Batches:
         """The training batches of this worker."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ class Composed(Parametrization):
         """Train copies of the learngene's tensors."""
         super().__init__()
         assert isinstance(learngene.method, Trained)
-        self.method, self.arch, self.masked = learngene.method, learngene.source, masked
+        self.start, self.method, self.arch, self.masked = learngene, learngene.method, learngene.source, masked
         self.target = self.arch
         self._skeletons: dict[Size, nn.Module] = {}
         self.tensors = nn.ParameterDict()
@@ -109,7 +110,7 @@ class Composed(Parametrization):
     def learngene(self, parents: tuple[str, ...] = ()) -> Learngene:
         """The trained tensors as a learngene."""
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in self._tensors().items()}
-        return Learngene(self.method, self.arch, tensors, parents)
+        return replace(self.start, tensors=tensors, parents=parents)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: self.tensors[safe] for safe, name in self._names.items()}

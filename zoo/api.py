@@ -17,13 +17,14 @@ def condense(checkpoint: Checkpoint, method: ClosedForm) -> Learngene:
     """The learngene of trained weights, in closed form; the weights' digest becomes its parent."""
     tensors = method.condense(checkpoint.arch.stack(checkpoint.weights), checkpoint.arch)
     parents = (checkpoint.digest,) if checkpoint.digest else ()
-    return Learngene(method, checkpoint.arch, tensors, parents)
+    return Learngene(method, checkpoint.arch, tensors, parents, checkpoint.preprocessing)
 
 
 @torch.no_grad()
 def instantiate(learngene: Learngene, size: Size) -> Checkpoint:
     """The model of `size` that starts from `learngene`. Raises `BadInputError` for a size it cannot give."""
-    return Checkpoint(learngene.source.at(size), learngene.expand(size))
+    arch, weights = learngene.source.at(size), learngene.expand(size)
+    return Checkpoint(arch, weights, preprocessing=learngene.preprocessing)
 
 
 def find(ref: str) -> Learngene:

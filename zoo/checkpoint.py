@@ -16,20 +16,13 @@ from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.families import FAMILIES, architecture
 from zoo.family import Architecture, Weights
 from zoo.files import atomic_folder, digest_file
+from zoo.manifest import Preprocessing
 from zoo.size import Size
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How images become inputs: `(pixel / 255 - mean) / std` per channel."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -40,38 +33,32 @@ class Checkpoint:
     weights: Weights
     digest: str = ""
     """SHA-256 of the weights' file, where it was read from one."""
+    preprocessing: Preprocessing | None = None
 
     @cached_property
     def model(self) -> torch.nn.Module:
         """The real model with a copy of these weights, in eval mode; built without any random start."""
         model = self.arch.build("meta")
-        model.load_state_dict({name: tensor.clone() for name, tensor in self.weights.items()}, assign=True)
+        model.load_state_dict({name: tensor.detach().clone() for name, tensor in self.weights.items()}, assign=True)
         return model.requires_grad_().eval()
 
 
-def save_checkpoint(
-    folder: Path,
-    arch: Architecture,
-    weights: Weights,
-    *,
-    origin: str,
-    preprocessing: Preprocessing | None = None,
-) -> None:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, origin: str) -> None:
     """Write a folder that `timm.create_model("local-dir:FOLDER", pretrained=True)` loads, with a card.
 
-    `origin` is a sentence for the card; `preprocessing` goes into timm's data config.
+    `origin` is a sentence for the card; the preprocessing goes into timm's data config.
     """
     from timm.models import save_for_hf  # timm takes seconds to import
 
     from zoo.families.vit import timm_args
 
-    model = Checkpoint(arch, {name: tensor.detach().contiguous() for name, tensor in weights.items()}).model
-    data = {"mean": preprocessing.mean, "std": preprocessing.std} if preprocessing else {}
+    arch, preprocessing = checkpoint.arch, checkpoint.preprocessing
     config = arch.config.model_dump()
+    data = preprocessing.model_dump() if preprocessing else {}
     shape = (config["in_chans"], config["img_size"], config["img_size"])
     with atomic_folder(folder) as temporary:
         save_for_hf(
-            model,
+            checkpoint.model,
             str(temporary),
             model_args=timm_args(arch),
             safe_serialization=True,
@@ -88,6 +75,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         BadInputError: not a family of the zoo; the first tensors or the setting that do not fit are named.
         IntegrityError: the weights cannot be read or hold NaN or infinity.
     """
+    from timm.data.config import resolve_model_data_config
+
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise NotFoundError(f"{folder / name}: missing; a checkpoint folder holds {CONFIG} and {WEIGHTS}")
@@ -104,7 +93,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise BadInputError(f"{folder / WEIGHTS}: {error}") from error
     _refuse_another_function(folder, model, arch)
     _refuse_non_finite(folder, weights)
-    return Checkpoint(arch, weights, digest_file(folder / WEIGHTS))
+    data = resolve_model_data_config(model)
+    preprocessing = Preprocessing(mean=data["mean"], std=data["std"])
+    return Checkpoint(arch, weights, digest_file(folder / WEIGHTS), preprocessing)
 
 
 def _timm_model(folder: Path, content: Any) -> "VisionTransformer":

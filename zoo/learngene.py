@@ -15,7 +15,7 @@ from zoo.errors import BadInputError, IntegrityError
 from zoo.families import architecture
 from zoo.family import Architecture, Weights
 from zoo.files import atomic_folder, digest_file, write_json
-from zoo.manifest import CARD, MANIFEST, TENSORS, Manifest, verify
+from zoo.manifest import CARD, MANIFEST, TENSORS, Manifest, Preprocessing, verify
 from zoo.methods.base import Method
 from zoo.size import Size
 
@@ -28,6 +28,7 @@ class Learngene:
     source: Architecture
     tensors: Mapping[str, Tensor]
     parents: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
 
     def size(self, depth: int, width: int, heads: int | None = None, mlp: int | None = None) -> Size:
         """A legal size; what is left out follows the learngene's own proportions. Raises `BadInputError`."""
@@ -64,7 +65,9 @@ class Learngene:
         manifest = verify(folder)
         try:
             source = architecture(manifest.family, manifest.config, manifest.size)
-            learngene = cls(manifest.method, source, load_file(folder / TENSORS), manifest.parents)
+            learngene = cls(
+                manifest.method, source, load_file(folder / TENSORS), manifest.parents, manifest.preprocessing
+            )
         except (BadInputError, SafetensorError) as error:
             raise IntegrityError(f"{folder}: {error}") from error
         learngene.__dict__["manifest"] = manifest  # fills the cached property: it was just verified
@@ -79,6 +82,7 @@ class Learngene:
                 "method": self.method,
                 "legal": self.method.legal(self.source),
                 "parents": self.parents,
+                "preprocessing": self.preprocessing,
                 "tensors": tensors_digest,
                 "parameters": sum(tensor.numel() for tensor in self.tensors.values()),
             }

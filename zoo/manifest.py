@@ -19,11 +19,21 @@ SCHEMA = 1
 TENSORS, MANIFEST, CARD = "learngene.safetensors", "manifest.json", "README.md"
 
 
+class Preprocessing(BaseModel):
+    """How images become inputs: `(pixel / 255 - mean) / std`, one number a channel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 class Manifest(BaseModel):
     """What a learngene is: enough to check it, to expand it, and to say where it comes from.
 
-    `size` is the size it was made at, `legal` the sizes it can give, `parents` the digests of what it was made
-    from, `tensors` the SHA-256 of the tensors' file, `parameters` how many numbers that file holds.
+    `size` is the size it was made at, `legal` the sizes it can give, `parents` the digests of what it was made from,
+    `preprocessing` what its inputs went through, `tensors` the SHA-256 of the tensors' file, `parameters` how many
+    numbers that file holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +45,7 @@ class Manifest(BaseModel):
     method: AnyMethod
     legal: LegalSizes
     parents: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
     tensors: str
     parameters: int
 

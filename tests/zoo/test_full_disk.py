@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from zoo_samples import learngene, noise, vit
 
-from zoo.checkpoint import save_checkpoint
+from zoo.checkpoint import Checkpoint, save_checkpoint
 from zoo.errors import IntegrityError
 from zoo.files import atomic_folder, write_json
 from zoo.learngene import Learngene
@@ -58,7 +58,7 @@ def test_a_learngene_that_does_not_fit_leaves_the_one_before(disk: MakeDisk) -> 
 def test_a_model_that_does_not_fit_leaves_nothing(disk: MakeDisk) -> None:
     place = disk("size=64k")
     with pytest.raises(IntegrityError, match="ready: the disk is full"):
-        save_checkpoint(place / "ready", LARGE, noise(LARGE), origin="A test.")
+        save_checkpoint(place / "ready", Checkpoint(LARGE, noise(LARGE)), origin="A test.")
     assert list(place.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ import torch
 from zoo_samples import images, learngene, vit
 
 import zoo
-from zoo.checkpoint import save_checkpoint
+from zoo.checkpoint import Checkpoint, save_checkpoint
 from zoo.methods.front import Front
 from zoo.methods.kronecker import Kronecker
 
@@ -76,7 +76,7 @@ def test_what_is_not_there_is_not_found(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_checkpoint_is_not_a_learngene(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "ready", SOURCE, SOURCE.build().state_dict(), origin="A test.")
+    save_checkpoint(tmp_path / "ready", Checkpoint(SOURCE, SOURCE.build().state_dict()), origin="A test.")
     with pytest.raises(zoo.NotFoundError, match="ready: no learngene here"):
         zoo.load(str(tmp_path / "ready"), depth=1, width=8)
 

@@ -14,11 +14,12 @@ from timm.models import save_for_hf
 from torch.testing import assert_close
 from zoo_samples import images, noise, vit
 
-from zoo.api import condense
-from zoo.checkpoint import CARD, CONFIG, WEIGHTS, Checkpoint, Preprocessing, read_checkpoint, save_checkpoint
+from zoo.api import condense, instantiate
+from zoo.checkpoint import CARD, CONFIG, WEIGHTS, Checkpoint, read_checkpoint, save_checkpoint
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.family import Architecture
 from zoo.files import digest_file
+from zoo.manifest import Preprocessing
 from zoo.methods.front import Front
 
 ARCH = vit(depth=2, width=12, heads=3, mlp=20, in_chans=3)
@@ -27,7 +28,7 @@ ORIGIN = "Started from a test."
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path / "ready", ARCH, noise(ARCH), origin=ORIGIN)
+    save_checkpoint(tmp_path / "ready", Checkpoint(ARCH, noise(ARCH)), origin=ORIGIN)
     return tmp_path / "ready"
 
 
@@ -45,7 +46,7 @@ def timm_folder(path: Path, name: str = "test_vit", **arguments: Any) -> Path:
 )
 def test_timm_loads_the_same_model(tmp_path: Path, arch: Architecture) -> None:
     weights = noise(arch)
-    save_checkpoint(tmp_path / "ready", arch, weights, origin=ORIGIN)
+    save_checkpoint(tmp_path / "ready", Checkpoint(arch, weights), origin=ORIGIN)
     model = timm.create_model(f"local-dir:{tmp_path / 'ready'}", pretrained=True).eval()
     x = images(arch)
     assert torch.equal(model(x), Checkpoint(arch, weights).model(x))
@@ -93,7 +94,7 @@ def test_the_parent_of_a_condensed_checkpoint_is_its_digest(folder: Path) -> Non
 
 def test_the_folder_says_what_it_is(tmp_path: Path) -> None:
     preprocessing = Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
-    save_checkpoint(tmp_path / "ready", ARCH, noise(ARCH), origin=ORIGIN, preprocessing=preprocessing)
+    save_checkpoint(tmp_path / "ready", Checkpoint(ARCH, noise(ARCH), preprocessing=preprocessing), origin=ORIGIN)
     card = (tmp_path / "ready" / CARD).read_text()
     assert ORIGIN in card
     assert f"{ARCH.parameters():,} parameters" in card
@@ -101,11 +102,19 @@ def test_the_folder_says_what_it_is(tmp_path: Path) -> None:
     assert config["input_size"] == [3, 8, 8]
     assert (config["mean"], config["std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
     assert {path.name for path in (tmp_path / "ready").iterdir()} == {CARD, CONFIG, WEIGHTS}
+    assert read_checkpoint(tmp_path / "ready").preprocessing == preprocessing
+
+
+def test_a_learngene_hands_the_preprocessing_of_its_ancestor_to_its_models() -> None:
+    preprocessing = Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    learngene = condense(Checkpoint(ARCH, noise(ARCH), preprocessing=preprocessing), Front())
+    assert instantiate(learngene, ARCH.size).preprocessing == preprocessing
+    assert learngene.manifest.preprocessing == preprocessing
 
 
 def test_saving_does_not_take_the_weights_away(tmp_path: Path) -> None:
     weights = {name: tensor.requires_grad_() for name, tensor in noise(ARCH).items()}
-    save_checkpoint(tmp_path / "ready", ARCH, weights, origin=ORIGIN)
+    save_checkpoint(tmp_path / "ready", Checkpoint(ARCH, weights), origin=ORIGIN)
     assert all(tensor.requires_grad and tensor.grad is None for tensor in weights.values())
 
 
@@ -202,5 +211,5 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path
     weights = noise(ARCH)
     del weights["head.bias"]
     with pytest.raises(RuntimeError, match=r"head\.bias"):
-        save_checkpoint(tmp_path / "ready", ARCH, weights, origin=ORIGIN)
+        save_checkpoint(tmp_path / "ready", Checkpoint(ARCH, weights), origin=ORIGIN)
     assert list(tmp_path.iterdir()) == []
