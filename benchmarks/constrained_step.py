@@ -101,7 +101,7 @@ def stepper(case: Case, make: Callable[[Architecture], Parametrization]) -> Call
     def step() -> None:
         engine.module.begin(0, SEED)
         engine.module.train()
-        engine.backward(objective(engine.forward(x), y), part=0)
+        engine.accumulate(x, y, objective, part=0)
         engine.step(training.lr)
 
     return step

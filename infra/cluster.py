@@ -6,6 +6,7 @@ This module is what the other rooms see of Ray. It knows nothing of recipes, tra
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from infra.group import Group
@@ -27,8 +28,8 @@ def connect(address: str = "local", *, cpus: int | None = None) -> Iterator["Clu
         raise BadInputError(f"cpus: {cpus} was given for the running cluster {address!r}; legal only with 'local'")
     if cpus is not None and cpus < 1:
         raise BadInputError(f"cpus: {cpus} is too few for a local cluster; legal: a whole number from 1 on")
-    with private_cluster(cpus) if address == "local" else running_cluster(address):
-        yield Cluster(address)
+    with private_cluster(cpus) if address == "local" else running_cluster(address) as folder:
+        yield Cluster(address, folder)
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ class Cluster:
 
     All methods raise `BadInputError` at once where the cluster could never hold what is asked for, the function's
     own `ZooError` as it is, and a `RuntimeError` with the remote traceback for anything else that goes wrong.
+    A private cluster has a `folder` for all of its files, which only this user can read.
     """
 
     address: str
+    folder: Path | None
 
     def run(self, function: Callable[..., Any], *args: Any, cpus: int = 1, gpus: int = 0) -> Any:
         """Call `function(*args)` as one task and return its result."""
@@ -73,7 +76,7 @@ class Cluster:
         its own checkpoints. Results travel in files.
         """
         check_room(name_of(function), workers, cpus_per_worker, gpus_per_worker)
-        Group(workers, cpus_per_worker, gpus_per_worker, prepare).run(function, args)
+        Group(workers, cpus_per_worker, gpus_per_worker, prepare, self.folder).run(function, args)
 
 
 def _fan_out(function: Callable[[Any], Any], items: Sequence[Any], cpus: int) -> Iterator[tuple[int, Any]]:

@@ -7,6 +7,7 @@ writes to files; nothing travels back through Ray, and Ray's own checkpoints are
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from infra.session import signals_restored
@@ -23,12 +24,16 @@ from zoo.errors import ZooError
 
 @dataclass(frozen=True)
 class Group:
-    """`workers` processes with `cpus` CPUs and `gpus` GPUs each; `prepare` runs once per node before they start."""
+    """`workers` processes with `cpus` CPUs and `gpus` GPUs each; `prepare` runs once per node before they start.
+
+    `folder` is the one of a private cluster, where nothing of a group may be open to other users or machines.
+    """
 
     workers: int
     cpus: int
     gpus: int
     prepare: Callable[[], None] | None
+    folder: Path | None
 
     def run(self, function: Callable[..., None], args: tuple[Any, ...]) -> None:
         """Call `function(*args)` in every worker; start all of them again when the process of one dies.
@@ -50,7 +55,7 @@ class Group:
         from ray.exceptions import RayError, RayTaskError
         from ray.train import TrainingFailedError, WorkerGroupError
 
-        with errors_come_home(), tempfile.TemporaryDirectory(prefix="zoo-group-") as state:
+        with errors_come_home(), tempfile.TemporaryDirectory(prefix="zoo-group-", dir=self.folder) as state:
             try:
                 self._prepare()
                 self._fit(function, args, state)
@@ -73,11 +78,14 @@ class Group:
 
     def _fit(self, function: Callable[..., None], args: tuple[Any, ...], state: str) -> None:
         from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchTrainer
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        from infra.rendezvous import FileTorchConfig
 
         trainer = TorchTrainer(
             _train,
             train_loop_config={"call": (function, args, self.cpus, self.gpus)},
+            torch_config=TorchConfig(),
             scaling_config=ScalingConfig(
                 num_workers=self.workers,
                 use_gpu=self.gpus > 0,
@@ -89,6 +97,8 @@ class Group:
                 # Ray would restart after any exception: we tell them apart and restart by ourselves.
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=RESTARTS),
                 logging_config=LoggingConfig(log_level="ERROR"),
+                # Ray Train asks torch for GPUs before our function starts; torch looks only once.
+                worker_runtime_env={} if self.gpus else {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}},
             ),
         )
         with signals_restored():

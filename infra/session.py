@@ -19,8 +19,11 @@ from urllib.parse import urlsplit
 
 from zoo.errors import BadInputError, NotFoundError
 
-FORWARDED = ("DS_ACCELERATOR", "HF_HUB_OFFLINE", "MLFLOW_TRACKING_URI", "ZOO_HOME")
-"""Variables that workers on other machines get too; workers of a private cluster inherit all of them."""
+FORWARDED = ("DS_ACCELERATOR", "HF_HUB_OFFLINE", "ZOO_HOME")
+"""Variables that workers on other machines get too, so none with a secret: Ray shows and logs them.
+
+Workers of a private cluster inherit all variables.
+"""
 
 REACH_SECONDS = 5
 
@@ -34,6 +37,8 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 _PRIVATE_SETTINGS = _SETTINGS | {
+    "GLOO_SOCKET_IFNAME": "lo",  # the workers of a group talk through sockets of their own
+    "NCCL_SOCKET_IFNAME": "lo",
     "RAY_AUTH_MODE": "token",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less; nobody drains a private cluster
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -45,10 +50,13 @@ _OBJECT_STORE_BYTES = 256 * 2**20  # results travel in files, so Ray's default o
 
 
 @contextmanager
-def private_cluster(cpus: int | None) -> Iterator[None]:
-    """Start Ray for this process alone; `cpus` defaults to the machine's. Stops it and removes its files."""
+def private_cluster(cpus: int | None) -> Iterator[Path]:
+    """Start Ray for this process alone; `cpus` defaults to the machine's. Stops it and removes its files.
+
+    Yields the folder of those files, which only this user can read.
+    """
     _sweep()
-    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_FOLDER)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_FOLDER))
     try:
         with (
             _settings(_PRIVATE_SETTINGS | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}),
@@ -62,7 +70,7 @@ def private_cluster(cpus: int | None) -> Iterator[None]:
             ),
         ):
             _check_loopback()
-            yield
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

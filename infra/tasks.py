@@ -55,7 +55,7 @@ def in_worker(function: Callable[..., Any], args: tuple[Any, ...], cpus: int, gp
 
 
 def _settle(cpus: int, gpus: int) -> None:
-    """As many threads as CPUs, and no search for a GPU where none was asked for.
+    """As many threads as CPUs, and no GPU where none was asked for: Ray itself would show all of them.
 
     Ray sets OMP_NUM_THREADS too, but torch reads it once, and Ray uses a process for tasks of several sizes.
     """
@@ -63,6 +63,7 @@ def _settle(cpus: int, gpus: int) -> None:
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(cpus)
     if gpus == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 

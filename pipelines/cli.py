@@ -115,7 +115,7 @@ def instantiate(
         str | None, typer.Option(help="'digits' or 'webdataset:FOLDER': data to fit and score the model on.")
     ] = None,
     fit_steps: Annotated[int, typer.Option(help="Fit the scalers to this size for so many steps.", min=0)] = 0,
-    fit_lr: Annotated[float, typer.Option(help="Learning rate of the fit.")] = 2e-3,
+    fit_lr: Annotated[float, typer.Option(help="Learning rate of the fit.", min=1e-12)] = 2e-3,
     fit_batch: Annotated[int, typer.Option(help="Batch of the fit.", min=1)] = 128,
     seed: Annotated[int, typer.Option(help="Order of the data in the fit.")] = 0,
     as_json: Json = False,

@@ -6,10 +6,9 @@ refers to. Where it runs (`resources`), the names of stages and the path of the 
 
 from typing import Any
 
-from pydantic import BaseModel
-
-from pipelines.recipe import Recipe, Ref, Stage
+from pipelines.recipe import Condense, Loc, Recipe, Stage, references
 from trainers.data.config import identity as data_identity
+from zoo.families import architecture
 from zoo.files import digest_json
 
 VERSIONS = {"pretrain": 1, "weit": 1, "condense": 1}
@@ -26,20 +25,21 @@ def stage_keys(recipe: Recipe) -> dict[str, str]:
 
 def describe(recipe: Recipe, stage: Stage, keys: dict[str, str]) -> dict[str, Any]:
     """What a stage's key is the hash of: `function`, `config` and `inputs` (keys by the place of the reference)."""
+    config = stage.model_dump(mode="json", exclude={"resources"})
     inputs: dict[str, str] = {}
-    config = _plain(stage, keys, inputs)
-    config.pop("resources", None)
-    if hasattr(stage, "train"):  # closed forms see weights only
-        context = {"family": recipe.family, "config": recipe.config, "data": data_identity(recipe.data)}
-        config |= {"on": context}
+    for loc, ref in references(stage):
+        _remove(config, loc)
+        inputs[".".join(map(str, loc))] = keys[ref.stage]
+    if not isinstance(stage, Condense):  # closed forms see weights only
+        arch = architecture(recipe.family, recipe.config, stage.size)
+        model = {"family": recipe.family, "config": arch.config.model_dump(mode="json")}
+        config |= {"on": {**model, "data": data_identity(recipe.data)}}
     return {"function": f"{stage.run}/{VERSIONS[stage.run]}", "config": config, "inputs": inputs}
 
 
-def _plain(model: BaseModel, keys: dict[str, str], inputs: dict[str, str]) -> dict[str, Any]:
-    content = model.model_dump(mode="json")
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if isinstance(value, Ref):
-            content.pop(name)
-            inputs[name] = keys[value.stage]
-    return content
+def _remove(config: Any, loc: Loc) -> None:
+    *parents, last = loc
+    at = config
+    for part in parents:
+        at = at[part]
+    del at[last]

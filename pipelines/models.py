@@ -46,7 +46,7 @@ def make_model(
         raise BadInputError(f"--out: {out} exists and is not an empty folder; choose another")
     if fit.steps and data is None:
         raise BadInputError("--fit-steps: fitting needs --data ('digits' or 'webdataset:FOLDER')")
-    learngene = api.find(ref)
+    learngene = Learngene.load(api.locate(ref))
     size = learngene.size(*wanted)
     dataset = Dataset.open(_data(data, learngene), "test") if data else None
     if fit.steps and dataset:

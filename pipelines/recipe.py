@@ -65,7 +65,7 @@ class Recipe(_Strict):
     family: str
     config: dict[str, Any] = {}
     data: Data
-    stages: dict[Name, Stage]
+    stages: Annotated[dict[Name, Stage], Field(min_length=1)]
     entries: dict[Name, Ref] = Field(default={}, alias="register")
 
     def order(self) -> list[str]:

@@ -14,6 +14,8 @@ from zoo.errors import BadInputError
 from zoo.families import architecture
 
 Mistake = tuple[Loc, str]
+UNRESOLVED = "default_factory_not_called"
+"""Pydantic's complaint about a default that depends on a field which is wrong itself."""
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -22,7 +24,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
         recipe = Recipe.model_validate(source.content)
     except ValidationError as error:
-        lines = [_explain(source, dict(mistake)) for mistake in error.errors()]
+        lines = [_explain(source, dict(mistake)) for mistake in error.errors() if mistake["type"] != UNRESOLVED]
         raise BadInputError("\n".join(lines)) from error
     lines = [f"{source.place(loc)}: {'.'.join(map(str, loc))}: {text}" for loc, text in _mistakes(recipe)]
     if lines:
@@ -36,6 +38,8 @@ def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
     yield from wrong_references
     if wrong_references:
         return  # the checks below follow references
+    if not recipe.data.validation:
+        yield ("data", "validation"), "0, but stages are scored on these samples; legal values: above 0, up to 0.5"
     for name, ref in recipe.entries.items():
         if isinstance(recipe.stages[ref.stage], Pretrain):
             yield ("register", name), f"stage {ref.stage!r} gives a checkpoint, not a learngene"
@@ -98,6 +102,8 @@ def _explain(source: YamlSource, mistake: dict[str, Any]) -> str:
     text = mistake["msg"].removeprefix("Value error, ")
     if mistake["type"] == "extra_forbidden":
         text = f"unknown field; legal fields: {', '.join(_fields(Recipe, loc[:-1]))}"
+    elif mistake["type"] == "union_tag_not_found":
+        text = f"field {mistake['ctx']['discriminator']} is missing"
     elif "input" in mistake and mistake["type"] != "missing" and not isinstance(mistake["input"], dict | list):
         text += f" (got {mistake['input']!r})"
     shown = _visible(source, loc)

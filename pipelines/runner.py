@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from infra.cluster import Cluster
     from registry.entries import Entry
 
-State = Literal["waiting", "cached", "running", "done", "failed"]
+State = Literal["waiting", "cached", "elsewhere", "running", "done", "failed"]
 
 
 @dataclass
@@ -31,6 +32,8 @@ class StageStatus:
     scores: dict[str, float] = field(default_factory=dict)
 
 
+SCORES = ("loss", "accuracy", "eval_loss", "skipped_samples")
+"""What a record keeps of the metrics: the last value of each."""
 OnChange = Callable[[StageStatus], None]
 Connect = Callable[[], "Cluster"]
 
@@ -66,7 +69,8 @@ def run(recipe: Recipe, store: Store, rows: list[StageStatus], connect: Connect,
         row.state, began = "running", monotonic()
         on_change(row)
         try:
-            with store.lock(row.key):
+            with store.lock(row.key, partial(on_change, replace(row, state="elsewhere"))):
+                store.sweep(row.key)
                 if store.record(row.key) is None:  # another run may have finished it while this one waited
                     _run_stage(recipe, row.name, keys, store, connect(), began)
         except BaseException:
@@ -79,8 +83,17 @@ def run(recipe: Recipe, store: Store, rows: list[StageStatus], connect: Connect,
         on_change(row)
 
 
+def check_registry() -> None:
+    """Raise `NotFoundError` if the registry does not answer."""
+    from registry.server import connect  # mlflow takes seconds to import
+
+    with connect():
+        pass
+
+
 def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Entry"]:
-    """Register what the recipe names, with the scores of its stage, as the new champions."""
+    """Register what the recipe names, with the scores of its stage. What is new becomes the champion."""
+    from registry.entries import versions
     from registry.register import log_training, register, set_alias  # mlflow takes seconds to import
     from trainers.metrics import read_metrics
 
@@ -92,9 +105,11 @@ def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Ent
         assert record is not None
         folder = store.verified(row.key)
         tags = {"recipe": recipe.name, "stage": ref.stage, "key": row.key}
+        known = {old.digest for old in versions(name)}
         entry = register(folder, name, metrics=record.scores, tags=tags)
         log_training(entry, ref.stage, read_metrics(folder.parent / METRICS))
-        entries.append(set_alias(name, "champion", entry.version))
+        # An old result that is registered again must not undo a later choice.
+        entries.append(entry if entry.digest in known else set_alias(name, "champion", entry.version))
     return entries
 
 
@@ -136,5 +151,5 @@ def _final_scores(rows: list[dict[str, float]]) -> dict[str, float]:
     """The last value of every metric that says how good the result is."""
     scores: dict[str, float] = {}
     for row in rows:
-        scores |= {name: row[name] for name in ("loss", "accuracy", "eval_loss") if name in row}
+        scores |= {name: row[name] for name in SCORES if name in row}
     return scores

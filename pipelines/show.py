@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from registry.entries import Entry
     from trainers.loop import Progress
 
-STYLES = {"waiting": "dim", "cached": "cyan", "running": "yellow", "done": "green", "failed": "red"}
+STYLES = {
+    "waiting": "dim",
+    "cached": "cyan",
+    "elsewhere": "yellow",
+    "running": "yellow",
+    "done": "green",
+    "failed": "red",
+}
 
 messages = Console(stderr=True)
 """Everything that is not the answer: progress, warnings, errors."""
@@ -78,7 +85,9 @@ def _name(header: str) -> Column:
 def scores_text(scores: dict[str, float]) -> str:
     """The accuracy where it is known, else the loss; in one word each."""
     shown = "accuracy" if "accuracy" in scores else "loss"
-    return f"{shown} {scores[shown]:.3f}" if shown in scores else ""
+    text = f"{shown} {scores[shown]:.3f}" if shown in scores else ""
+    skipped = scores.get("skipped_samples", 0)
+    return f"{text}, {skipped:.0f} bad samples skipped" if skipped else text
 
 
 def _print_change(row: StageStatus) -> None:

@@ -16,7 +16,7 @@ from trainers.objectives import Task
 from trainers.parametrization import Composed, Parametrization, Plain
 from trainers.world import World
 from zoo import Architecture, Checkpoint, Learngene, architecture, condense, read_checkpoint, save_checkpoint
-from zoo.files import full_disk_is_an_integrity_error, write_json
+from zoo.files import write_json
 
 
 class Job(BaseModel):
@@ -49,8 +49,7 @@ def run_training(job_json: str) -> None:
         stage = job.stage
         assert isinstance(stage, Pretrain | Weit)
         arch = architecture(job.recipe.family, job.recipe.config, stage.size)
-        with full_disk_is_an_integrity_error(job.work):
-            (_pretrain if isinstance(stage, Pretrain) else _weit)(job, arch)
+        (_pretrain if isinstance(stage, Pretrain) else _weit)(job, arch)
     finally:
         if lock:
             lock.release()

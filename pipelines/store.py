@@ -7,12 +7,14 @@ store/learngenes/<digest>/ learngenes condensed by hand
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zoo.errors import IntegrityError
@@ -78,11 +80,29 @@ class Store:
             )
         return folder
 
-    def lock(self, key: str) -> FileLock:
-        """Held while a stage runs, so that two runs of one recipe do not do the same work twice."""
+    @contextmanager
+    def lock(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
+        """Held while a stage runs, so that two runs of one recipe do not do the same work twice.
+
+        `waiting` is called when another run holds it.
+        """
         path = self.root / "locks" / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def sweep(self, key: str) -> None:
+        """Remove what a killed run left of this stage's result; only under its lock."""
+        for left_over in (self.root / "stages").glob(f".{key}.*"):
+            shutil.rmtree(left_over, ignore_errors=True)
 
     def commit(
         self, key: str, stage: str, description: dict[str, Any], scores: dict[str, float], seconds: float

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.recipe_file import load_recipe
-from pipelines.runner import StageStatus, plan, register, run
+from pipelines.runner import StageStatus, check_registry, plan, register, run
 from pipelines.show import live_stages
 from pipelines.store import Store
+from zoo.api import is_folder, locate
 from zoo.families import architecture
-from zoo.manifest import MANIFEST, verify
+from zoo.manifest import verify
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
@@ -40,6 +41,8 @@ def run_recipe(path: Path, overrides: tuple[str, ...], address: str) -> RunResul
     """Run a recipe to its end and register what it names. Ray starts when the first stage needs it."""
     recipe, store = load_recipe(path, overrides), Store.default()
     rows = plan(recipe, store)
+    if recipe.entries:
+        check_registry()  # better now than after hours of training
     with ExitStack() as stack:
 
         @cache
@@ -55,17 +58,14 @@ def run_recipe(path: Path, overrides: tuple[str, ...], address: str) -> RunResul
 
 def describe_learngene(ref: str) -> dict[str, Any]:
     """The manifest of a learngene; of a registered one also its name, aliases, scores and place."""
-    if (Path(ref) / MANIFEST).is_file():
-        manifest, entry = verify(Path(ref)), {}
-    else:
+    entry: dict[str, Any] = {}
+    if not is_folder(ref):
         from registry.entries import find_entry
-        from registry.pull import pull
 
         found = find_entry(ref)
-        manifest = verify(pull(found.ref))
-        entry = {
-            key: found.to_json()[key] for key in ("name", "version", "aliases", "metrics", "tags", "created", "uri")
-        }
+        keys = ("name", "version", "aliases", "metrics", "tags", "created", "uri")
+        entry, ref = {key: found.to_json()[key] for key in keys}, found.ref
+    manifest = verify(locate(ref))
     arch = architecture(manifest.family, manifest.config, manifest.size)
     model = {"model_parameters": arch.parameters(), "model_flops": arch.flops()}
     return {**entry, "digest": manifest.digest, **manifest.model_dump(mode="json"), **model}

@@ -17,11 +17,10 @@ class YamlSource:
         if not path.is_file():
             raise NotFoundError(f"{path}: no such recipe")
         self.path = path
-        text = path.read_text(encoding="utf-8")
         try:
-            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.content: Any = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            self.content: Any = self._plain(self._root)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
             raise BadInputError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
@@ -44,6 +43,21 @@ class YamlSource:
                 node = node.value[part]
                 line = node.start_mark.line + 1
         return f"{self.path}:{line}"
+
+    def _plain(self, node: yaml.Node | None) -> Any:
+        """The value of a node. What an alias repeats is a copy, so that `--set` changes one place only."""
+        if isinstance(node, yaml.MappingNode):
+            content: dict[Any, Any] = {}
+            for key, value in node.value:
+                name = self._plain(key)
+                if name in content:
+                    line = key.start_mark.line + 1
+                    raise BadInputError(f"{self.path}:{line}: {name}: the field stands here a second time")
+                content[name] = self._plain(value)
+            return content
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(item) for item in node.value]
+        return yaml.SafeLoader("").construct_object(node, deep=True) if node else None
 
     def _override(self, text: str) -> None:
         name, equals, value = text.partition("=")

@@ -80,6 +80,14 @@ def list_entries(name: str | None = None) -> list[Entry]:
     return entries
 
 
+def versions(name: str) -> list[Entry]:
+    """All entries of `name`; none where the name is not known."""
+    try:
+        return list_entries(name)
+    except NotFoundError:
+        return []
+
+
 def find_entry(ref: str) -> Entry:
     """The entry that `NAME@ALIAS`, `NAME:VERSION` or `NAME` means.
 

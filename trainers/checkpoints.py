@@ -3,10 +3,11 @@
 import json
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 from trainers.engines.base import Engine
 from zoo.errors import BadInputError
-from zoo.files import full_disk_is_an_integrity_error, write_json
+from zoo.files import flush_folder, full_disk_is_an_integrity_error, write_json
 
 META = "world.json"
 
@@ -14,9 +15,9 @@ META = "world.json"
 def save(root: Path, step: int, engine: Engine) -> None:
     """Write the state after `step` optimizer steps: all workers into one folder, which the first one then renames."""
     world, final = engine.world, root / f"step-{step:09d}"
-    temporary = root / f".{final.name}.tmp"
+    # A worker of a killed run may still be writing: its folder has another name.
+    temporary = root / world.shared_text(f".{final.name}.{uuid4().hex}")
     if world.rank == 0:
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     world.barrier()
     try:
@@ -30,6 +31,7 @@ def save(root: Path, step: int, engine: Engine) -> None:
     world.barrier()
     if world.rank == 0:
         shutil.rmtree(final, ignore_errors=True)
+        flush_folder(temporary)
         temporary.rename(final)
         for old in _folders(root)[:-2]:
             shutil.rmtree(old)
@@ -38,6 +40,9 @@ def save(root: Path, step: int, engine: Engine) -> None:
 
 def resume(root: Path, engine: Engine) -> int:
     """Load the last whole checkpoint, if any; how many optimizer steps it has behind it."""
+    if engine.world.rank == 0:
+        for left_over in root.glob(".step-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
     folders = _folders(root)
     if not folders:
         return 0

@@ -16,7 +16,7 @@ def evaluate(
     forward: Callable[[Tensor], Tensor], module: Parametrization, data: Dataset, world: World
 ) -> dict[str, float]:
     """`accuracy` (share, 0..1) and `eval_loss` (mean cross-entropy) on the data's evaluation split."""
-    module.eval()
+    module.to(world.device).eval()
     sums = torch.zeros(3, dtype=torch.float64, device=world.device)
     for x, y in data.evaluation(world):
         logits, labels = forward(x.to(world.device)).float(), y.to(world.device)

@@ -15,9 +15,10 @@ from trainers.dataset import Dataset
 from trainers.engines import make_engine
 from trainers.engines.base import Engine
 from trainers.evaluate import evaluate
-from trainers.metrics import Losses, MetricsFile
+from trainers.metrics import Losses, MetricsFile, refuse_non_finite
 from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
+from trainers.seeds import derive
 from trainers.world import World
 
 LOG_EVERY = 10
@@ -61,22 +62,27 @@ def train(
     total = training.total_steps(batches.steps_per_epoch)
     first = checkpoints.resume(folder / "checkpoints", engine)
     metrics = MetricsFile(folder / "metrics.jsonl", world, after=first)
+    if first == 0 and data.train.skipped:
+        metrics.write(0, skipped_samples=data.train.skipped)
     losses = Losses(world, training.batch, after=first)
     for step in range(first, total):
-        losses.add(_accumulate(engine, objective, batches, step))
+        loss = _accumulate(engine, objective, batches, step)
         lr = training.lr * schedule(step, total, training.warmup)
         norm = engine.step(lr)
+        losses.add(loss, norm)
 
         done = step + 1
         at_end = done == total
         at_checkpoint = at_end or done % execution.checkpoint_every == 0
         if at_checkpoint or done % LOG_EVERY == 0:
-            loss = losses.mean()
-            metrics.write(done, loss=loss, lr=lr, grad_norm=norm)
+            mean = losses.mean()
+            metrics.write(done, loss=mean, lr=lr, grad_norm=norm)
             if on_progress and world.rank == 0:
-                on_progress(Progress(done, total, loss, losses.rate))
+                on_progress(Progress(done, total, mean, losses.rate))
         if at_end or (training.evaluate_every and done % training.evaluate_every == 0):
-            metrics.write(done, **evaluate(engine.forward, module, data, world))
+            scores = evaluate(engine.forward, module, data, world)
+            refuse_non_finite("the loss on held-out samples", scores["eval_loss"], done)
+            metrics.write(done, **scores)
         if at_checkpoint:
             checkpoints.save(folder / "checkpoints", done, engine)
     return engine
@@ -93,13 +99,11 @@ def schedule(step: int, total: int, warmup: float) -> float:
 def _accumulate(engine: Engine, objective: Objective, batches: Batches, step: int) -> Tensor:
     """Gradients of one optimizer step; the mean loss of this worker's share."""
     module, world, seed = engine.module, engine.world, engine.training.seed
-    torch.manual_seed(seed * 1_000_003 + step * world.size + world.rank)  # dropout and the like
+    torch.manual_seed(derive(seed, "model", step * world.size + world.rank))  # dropout and the like
     module.begin(step, seed)
     module.train()
     total = torch.zeros((), device=world.device)
     for part in range(engine.parts):
         x, y = (tensor.to(world.device) for tensor in batches.batch(step, part, engine.parts))
-        loss = objective(engine.forward(x), y)
-        engine.backward(loss, part)
-        total += loss.detach() / engine.parts
+        total += engine.accumulate(x, y, objective, part) / engine.parts
     return total

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainers.world import World
 from zoo.errors import DivergedError
+from zoo.files import full_disk_is_an_integrity_error
 
 
 class MetricsFile:
@@ -21,12 +22,14 @@ class MetricsFile:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_metrics(path) if row["step"] <= after]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        aside = path.with_name(f".{path.name}.tmp")  # a kill in between must not lose what was measured
+        aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        aside.replace(path)
 
     def write(self, step: int, **values: float) -> None:
         """Append a row; it is on its way to the disk when this returns."""
         if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
+            with full_disk_is_an_integrity_error(self._path), self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
 
 
@@ -44,24 +47,32 @@ class Losses:
     def __init__(self, world: World, batch: int, after: int) -> None:
         self._world, self._batch, self._after = world, batch, after
         self._values: list[Tensor] = []
+        self._norms: list[float] = []
         self._since = monotonic()
         self.rate = 0.0
         """Samples per second, over all workers, between the last two looks."""
 
-    def add(self, loss: Tensor) -> None:
-        """Note the loss of one optimizer step (of this worker's share)."""
+    def add(self, loss: Tensor, grad_norm: float) -> None:
+        """Note the loss (of this worker's share) and the gradient norm (of all) of one optimizer step."""
         self._values.append(loss)
+        self._norms.append(grad_norm)
 
     def mean(self) -> float:
         """The mean since the last look, over all workers. Raises `DivergedError` naming the first bad step."""
         losses = self._world.mean(torch.stack(self._values)).tolist()
-        for step, loss in enumerate(losses, start=self._after + 1):
-            if not isfinite(loss):
-                raise DivergedError(
-                    f"the loss is {loss} at step {step}; the last checkpoint is from before. "
-                    "Try a smaller train.lr, a longer train.warmup, or train.clip"
-                )
+        for step, (loss, norm) in enumerate(zip(losses, self._norms, strict=True), start=self._after + 1):
+            refuse_non_finite("the loss", loss, step)
+            refuse_non_finite("the gradient norm", norm, step)
         now = monotonic()
         self.rate = len(losses) * self._batch / max(now - self._since, 1e-9)
-        self._values, self._since, self._after = [], now, self._after + len(losses)
+        self._values, self._norms, self._since, self._after = [], [], now, self._after + len(losses)
         return sum(losses) / len(losses)
+
+
+def refuse_non_finite(what: str, value: float, step: int) -> None:
+    """Raise `DivergedError` for NaN and infinity."""
+    if not isfinite(value):
+        raise DivergedError(
+            f"{what} is {value} at step {step}; the last checkpoint is from before. "
+            "Try a smaller train.lr, a longer train.warmup, or train.clip"
+        )

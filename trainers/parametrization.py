@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from trainers.seeds import generator
 from zoo import Architecture, Learngene, Size
 from zoo.family import Weights
 from zoo.methods.base import Trained
@@ -52,7 +53,7 @@ class Plain(Parametrization):
             owned = {name: tensor.detach().clone() for name, tensor in weights.items()}
             self.model.load_state_dict(owned, assign=True)
             self.model.requires_grad_()
-        self._decays = {name for key, kind in arch.kinds.items() if kind.decays for name in _names(arch, key)}
+        self._decays = {name for key, kind in arch.kinds.items() if kind.decays for name in arch.names(key)}
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's output."""
@@ -87,7 +88,7 @@ class Composed(Parametrization):
 
     def begin(self, step: int, seed: int) -> None:
         """Draw the size that this step trains."""
-        draw = torch.Generator().manual_seed(_mix(seed, step))
+        draw = generator(seed, "mask", step)
         if torch.rand((), generator=draw).item() >= self.masked:
             self.target = self.arch
             return
@@ -117,16 +118,7 @@ class Composed(Parametrization):
 
     def _sub_sizes(self) -> Iterator[Size]:
         legal, full = self.method.legal(self.arch), self.arch.size
-        step = max(legal.width_multiple, legal.head_dim)
+        step = legal.default_multiple
         for depth in range(1, full.depth + 1):
             for width in range(step, full.width + 1, step):
                 yield legal.size(depth, width)
-
-
-def _names(arch: Architecture, key: str) -> list[str]:
-    return [key.format(layer=i) for i in range(arch.size.depth)] if "{layer}" in key else [key]
-
-
-def _mix(seed: int, step: int) -> int:
-    """One seed for a pair; distinct streams for distinct steps."""
-    return (seed * 1_000_003 + step) % (2**63)

@@ -17,7 +17,7 @@ class World:
 
     @classmethod
     def current(cls) -> "World":
-        """The running process group's world (set up by Ray Train or torchrun), else a world of one."""
+        """The world of the process group that is set up (Ray Train does that), else a world of one."""
         grouped = dist.is_available() and dist.is_initialized()
         rank, size = (dist.get_rank(), dist.get_world_size()) if grouped else (0, 1)
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -33,6 +33,14 @@ class World:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+    def shared_text(self, text: str) -> str:
+        """The first worker's text, on every worker."""
+        if self.size == 1:
+            return text
+        box = [text]
+        dist.broadcast_object_list(box)
+        return box[0]
 
     def barrier(self) -> None:
         """Wait until every worker is here."""

@@ -8,14 +8,18 @@ import torch
 from zoo.checkpoint import Checkpoint
 from zoo.errors import NotFoundError
 from zoo.learngene import Learngene
+from zoo.manifest import MANIFEST
 from zoo.methods.base import ClosedForm
 from zoo.size import Size
 
 
 @torch.no_grad()
 def condense(checkpoint: Checkpoint, method: ClosedForm) -> Learngene:
-    """The learngene of trained weights, in closed form; the weights' digest becomes its parent."""
-    tensors = method.condense(checkpoint.arch.stack(checkpoint.weights), checkpoint.arch)
+    """The learngene of trained weights, in closed form, at least in fp32; the weights' digest is its parent."""
+    weights = {
+        name: tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for name, tensor in checkpoint.weights.items()
+    }
+    tensors = method.condense(checkpoint.arch.stack(weights), checkpoint.arch)
     parents = (checkpoint.digest,) if checkpoint.digest else ()
     return Learngene(method, checkpoint.arch, tensors, parents, checkpoint.preprocessing)
 
@@ -27,18 +31,25 @@ def instantiate(learngene: Learngene, size: Size) -> Checkpoint:
     return Checkpoint(arch, weights, preprocessing=learngene.preprocessing)
 
 
-def find(ref: str) -> Learngene:
-    """Read a learngene from a folder, or pull `NAME[@alias|:version]` from the registry.
+def locate(ref: str) -> Path:
+    """The folder of a learngene: `ref` itself, or pulled for `NAME[@alias|:version]` from the registry.
 
     The registry is looked up by entry point, so that the core never imports it.
     """
-    if (Path(ref) / "manifest.json").is_file():
-        return Learngene.load(Path(ref))
-    if "/" in ref or Path(ref).is_dir():
-        raise NotFoundError(f"{ref}: no learngene here (a folder with manifest.json)")
+    if is_folder(ref):
+        return Path(ref)
     for point in entry_points(group="learngene_zoo.resolver"):
-        return Learngene.load(point.load()(ref))
+        return point.load()(ref)
     raise NotFoundError(f"{ref}: no registry is installed to look this up in (learngene-zoo[registry])")
+
+
+def is_folder(ref: str) -> bool:
+    """Whether `ref` is a learngene's folder. Raises `NotFoundError` for a path where there is none."""
+    if (Path(ref) / MANIFEST).is_file():
+        return True
+    if "/" in ref or Path(ref).is_dir():
+        raise NotFoundError(f"{ref}: no learngene here (a folder with {MANIFEST})")
+    return False
 
 
 def load(ref: str, *, depth: int, width: int, heads: int | None = None, mlp: int | None = None) -> torch.nn.Module:
@@ -51,5 +62,5 @@ def load(ref: str, *, depth: int, width: int, heads: int | None = None, mlp: int
         BadInputError: a size that it cannot give; the message names the nearest legal values.
         IntegrityError: the learngene is damaged.
     """
-    learngene = find(ref)
+    learngene = Learngene.load(locate(ref))
     return instantiate(learngene, learngene.size(depth, width, heads, mlp)).model

@@ -147,10 +147,13 @@ class Architecture:
         """The real model with its library's own random start (nothing is computed on device `meta`)."""
         return self.family.build(self, device)
 
+    def names(self, key: str) -> list[str]:
+        """The real tensors of a kind, by layer."""
+        return [key.format(layer=i) for i in range(self.size.depth)] if "{layer}" in key else [key]
+
     @cached_property
     def _names(self) -> dict[str, list[str]]:
-        depth = range(self.size.depth)
-        return {key: [key.format(layer=i) for i in depth] if "{layer}" in key else [key] for key in self.kinds}
+        return {key: self.names(key) for key in self.kinds}
 
     @cached_property
     def _extents(self) -> dict[str, int]:

@@ -60,7 +60,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         temporary.chmod(0o755)  # mkdtemp is private; an artifact may be shared
         with full_disk_is_an_integrity_error(target):
             yield temporary
-            _flush(temporary)
+            flush_folder(temporary)
             _replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -103,7 +103,8 @@ def _free_bytes(place: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def _flush(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Force everything below `folder` to the disk, so that a rename after it is never of empty files."""
     for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:

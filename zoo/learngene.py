@@ -68,6 +68,7 @@ class Learngene:
             learngene = cls(
                 manifest.method, source, load_file(folder / TENSORS), manifest.parents, manifest.preprocessing
             )
+            _check_whole(learngene)
         except (BadInputError, SafetensorError) as error:
             raise IntegrityError(f"{folder}: {error}") from error
         learngene.__dict__["manifest"] = manifest  # fills the cached property: it was just verified
@@ -87,6 +88,18 @@ class Learngene:
                 "parameters": sum(tensor.numel() for tensor in self.tensors.values()),
             }
         )
+
+
+def _check_whole(learngene: Learngene) -> None:
+    """Expand shapes only (device `meta`): a tensor that is missing or of a wrong shape shows itself."""
+    source = learngene.source
+    shapes = {name: tensor.to("meta") for name, tensor in learngene.tensors.items()}
+    try:
+        found = source.unstack(learngene.method.expand(shapes, source, source))
+    except (KeyError, RuntimeError, IndexError, ValueError) as error:
+        raise BadInputError(f"the tensors are not those of a whole learngene ({error})") from error
+    if {name: tuple(tensor.shape) for name, tensor in found.items()} != source.shapes():
+        raise BadInputError("the tensors do not give the shapes that the manifest promises")
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -57,7 +57,7 @@ class LegalSizes(BaseModel):
         self._check("width", width, self.width_multiple)
         if heads is None:
             why = f" (heads of {self.head_dim} channels; --heads H with H dividing {width} chooses others)"
-            self._check("width", width, self._default_multiple, why)
+            self._check("width", width, self.default_multiple, why)
             heads = width // self.head_dim
         if heads < 1 or width % heads:
             legal = [h for h in range(1, width + 1) if width % h == 0]
@@ -73,10 +73,10 @@ class LegalSizes(BaseModel):
         self.size(size.depth, size.width, size.heads, size.mlp)
 
     def __str__(self) -> str:
-        return f"any depth, width a multiple of {self._default_multiple}"
+        return f"any depth, width a multiple of {self.default_multiple}"
 
     @property
-    def _default_multiple(self) -> int:
+    def default_multiple(self) -> int:
         """What divides every width that can be had with heads of `head_dim` channels."""
         return lcm(self.width_multiple, self.head_dim)
 

@@ -19,8 +19,6 @@ from infra.group import raise_if_final
 from infra.tasks import FunctionFailedError, PeerLostError
 from zoo.errors import BadInputError, DivergedError, NotFoundError
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
-
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
@@ -90,7 +88,7 @@ class Prepare:
             file.write("x")
 
 
-def sum_up(folder: str) -> None:
+def sum_up(folder: str, driver: int, home: str) -> None:
     """Write down what a worker sees; in the first attempt rank 1 dies, while rank 0 waits for it in a collective."""
     import torch
     import torch.distributed
@@ -103,15 +101,27 @@ def sum_up(folder: str) -> None:
         os._exit(1)
     total = torch.tensor(rank + 1)
     torch.distributed.all_reduce(total)
+    torch.distributed.barrier(torch.distributed.new_group([0, 1]))  # as DeepSpeed does
     facts = {
         "backend": torch.distributed.get_backend(),
+        "born_with": Path("/proc/self/environ").read_text().split("\0"),
         "environment": dict(os.environ),
+        "folders": [str(path) for path in Path(home).glob("zoo-group-*")],
+        "listening": {str(process.pid): listening(process) for process in psutil.Process(driver).children(True)},
+        "pid": str(os.getpid()),
         "prepared": prepared,
         "sum": total.item(),
         "threads": torch.get_num_threads(),
         "where": str(Path.cwd()),
     }
     (Path(folder) / f"rank-{rank}.json").write_text(json.dumps(facts))
+    torch.distributed.barrier()  # till both have looked
+
+
+def listening(process: psutil.Process) -> list[str]:
+    """The addresses at which a process waits for connections."""
+    connections = process.net_connections(kind="inet")
+    return [each.laddr.ip.removeprefix("::ffff:") for each in connections if each.status == psutil.CONN_LISTEN]
 
 
 def diverge(folder: str) -> None:
@@ -140,6 +150,10 @@ def test_a_local_cluster_lives_on_loopback_and_inherits_the_environment(cluster:
     assert found["environment"]["DS_ACCELERATOR"] == "cpu"
 
 
+def test_a_task_that_asked_for_no_gpu_sees_none(cluster: Cluster) -> None:
+    assert cluster.run(surroundings)["environment"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
 def test_a_task_computes_with_as_many_threads_as_it_has_cpus(cluster: Cluster) -> None:
     """Also where Ray takes a process in which torch has been loaded for another size."""
     found = [cluster.run(surroundings, cpus=cpus) for cpus in (1, 2, 1)]
@@ -149,13 +163,7 @@ def test_a_task_computes_with_as_many_threads_as_it_has_cpus(cluster: Cluster) -
 
 def test_no_port_of_a_local_cluster_is_open_to_other_machines(cluster: Cluster) -> None:
     processes = psutil.Process().children(recursive=True)
-    listening = {
-        connection.laddr.ip.removeprefix("::ffff:")
-        for process in processes
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
-    assert listening == {"127.0.0.1"}
+    assert {address for process in processes for address in listening(process)} == {"127.0.0.1"}
 
 
 def test_a_zoo_error_of_a_task_keeps_its_type_and_message(cluster: Cluster) -> None:
@@ -210,7 +218,8 @@ def test_more_than_the_cluster_has_is_refused_at_once(cluster: Cluster) -> None:
 def group(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a group of two that had to start twice wrote down."""
     folder = tmp_path_factory.mktemp("group")
-    cluster.run_group(sum_up, str(folder), workers=2, prepare=Prepare(str(folder)))
+    args = (str(folder), os.getpid(), str(cluster.folder))
+    cluster.run_group(sum_up, *args, workers=2, prepare=Prepare(str(folder)))
     return folder
 
 
@@ -241,6 +250,25 @@ def test_the_workers_of_a_group_get_the_environment_and_the_folder_of_the_driver
     assert {rank["environment"]["ZOO_HOME"] for rank in ranks} == {"/home/of/the/driver"}
     assert {rank["environment"]["DS_ACCELERATOR"] for rank in ranks} == {"cpu"}
     assert {rank["where"] for rank in ranks} == {str(Path.cwd())}
+
+
+def test_no_port_of_a_running_group_is_open_to_other_machines(ranks: list[dict[str, Any]]) -> None:
+    """Neither of its store, nor of its sockets, nor of Ray."""
+    for rank in ranks:
+        assert {address for addresses in rank["listening"].values() for address in addresses} == {"127.0.0.1"}
+        assert rank["listening"].keys() >= {each["pid"] for each in ranks}
+
+
+def test_a_group_that_asked_for_no_gpu_sees_none_from_the_first_moment(ranks: list[dict[str, Any]]) -> None:
+    """Ray Train asks torch for GPUs before the function starts."""
+    assert ["CUDA_VISIBLE_DEVICES=" in rank["born_with"] for rank in ranks] == [True, True]
+
+
+def test_the_files_of_a_group_lie_with_those_of_its_cluster_and_are_gone_with_the_group(
+    ranks: list[dict[str, Any]],
+) -> None:
+    assert [len(rank["folders"]) for rank in ranks] == [1, 1]
+    assert [Path(folder).exists() for folder in ranks[0]["folders"]] == [False]
 
 
 def test_a_group_starts_again_when_a_worker_dies(group: Path) -> None:

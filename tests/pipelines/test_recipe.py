@@ -90,6 +90,8 @@ def test_stages_come_after_what_they_refer_to(recipe: Path) -> None:
         ("zero: 1", "zero: 3", "FILE:17: stages.weit.resources.zero: 3 is not possible for a learngene.*0, 1, 2"),
         ("workers: 2, engine: deepspeed", "workers: 2", "FILE:17: .*zero needs engine: deepspeed"),
         ("workers: 2", "workers: 3", "FILE:16: stages.weit.train.batch: .*3 workers"),
+        ("    run: condense\n", "", "FILE:18: stages.front: field 'run' is missing"),
+        ("kind: digits", "kind: digits, validation: 0", "FILE:4: data.validation: 0, .*legal values"),
         ("num_classes: 10", "num_classes: 9", "FILE:3: config.num_classes: 9, but the data have 10"),
         ("patch_size: 4", "patch_size: 3", "FILE:3: .*patch_size 3 does not divide img_size 8; legal: 1, 2, 4, 8"),
         ("family: vit", "family: vitt", "FILE:2: family: 'vitt' is not known; legal values: vit"),
@@ -118,6 +120,27 @@ def test_set_overrides_a_field_and_its_mistakes_point_to_it(recipe: Path) -> Non
         load_recipe(recipe, ("stages.weit.train.lrr=0.5",))
     with pytest.raises(BadInputError, match="write field=value"):
         load_recipe(recipe, ("stages.weit.train.lr",))
+
+
+def test_set_changes_one_place_even_where_an_alias_repeats_it(recipe: Path) -> None:
+    text = GOOD.replace("train: {steps: 4, batch: 32}", "train: &t {steps: 4, batch: 32}")
+    text = text.replace("    train:\n      steps: 4\n      batch: 32\n", "    train: *t\n")
+    assert "*t" in text
+    recipe.write_text(text, encoding="utf-8")
+    stages = load_recipe(recipe, ("stages.ancestor.train.lr=0.5",)).stages
+    assert stages["ancestor"].train.lr == 0.5  # pyright: ignore[reportAttributeAccessIssue]
+    assert stages["weit"].train.lr == 1e-3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_field_that_stands_twice_is_refused(recipe: Path) -> None:
+    text = refused(recipe, "    train: {steps: 4, batch: 32}\n", "    train: {steps: 4}\n    train: {steps: 5}\n")
+    assert text == "FILE:10: train: the field stands here a second time"
+
+
+def test_a_recipe_that_is_no_text_is_refused(recipe: Path) -> None:
+    recipe.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(BadInputError, match="not valid YAML"):
+        load_recipe(recipe)
 
 
 def test_a_missing_recipe_is_not_found(tmp_path: Path) -> None:

@@ -59,6 +59,38 @@ def test_two_interrupted_workers_end_where_one_undisturbed_worker_ends(
         torch.testing.assert_close(together[name], parameter.detach(), rtol=1e-3, atol=1e-4, msg=name)
 
 
+def test_workers_exchange_gradients_once_a_step_however_many_micro_batches(tmp_path: Path) -> None:
+    code = """
+import torch
+import torch.distributed as dist
+from pico import pico_arch
+from trainers.config import Execution, Training
+from trainers.engines.plain_torch import TorchEngine
+from trainers.objectives import Task
+from trainers.parametrization import Plain
+from trainers.world import World
+
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+pretended = World(0, 2, torch.device("cpu"))  # an engine exchanges gradients where there are several workers
+engine = TorchEngine(Plain(pico_arch()), Training(steps=1), Execution(), pretended, parts=4)
+seen = []
+
+def hook(state, bucket):
+    seen.append(1)
+    done = torch.futures.Future()
+    done.set_result(bucket.buffer())
+    return done
+
+engine._call.register_comm_hook(None, hook)
+for part in range(4):
+    engine.accumulate(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long), Task(), part)
+print(len(seen))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(WORKER.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
 def test_zero_3_is_refused_for_a_learngene_with_the_reason(tmp_path: Path) -> None:
     execution = Execution(engine="deepspeed", zero=3)
     with pytest.raises(BadInputError, match="composed from all templates at once; legal values: 0, 1, 2"):

@@ -1,5 +1,6 @@
 """The training loop on one worker: resuming, accumulating, diverging, masking, fitting."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from trainers.metrics import read_metrics
 from trainers.objectives import Task
 from trainers.parametrization import Composed, Parametrization, Plain
 from trainers.world import World
+from zoo import Kronecker, Learngene, Size
 from zoo.errors import BadInputError, DivergedError
 
 SETTINGS = Training(steps=12, batch=32, lr=3e-3, evaluate_every=4)
@@ -108,6 +110,30 @@ def test_a_diverging_loss_ends_the_training_at_its_step_and_keeps_the_last_good_
     assert all(torch.isfinite(tensor).all() for tensor in state["module"].values())
 
 
+def test_a_gradient_that_explodes_under_a_finite_loss_is_never_saved(tmp_path: Path) -> None:
+    class Exploding(Plain):
+        def begin(self, step: int, seed: int) -> None:
+            if step == 4:  # the last before the first checkpoint
+                next(self.parameters()).register_hook(lambda grad: grad * float("inf"))
+
+    with pytest.raises(DivergedError, match=r"the gradient norm is (inf|nan) at step 5"):
+        run(Exploding(pico_arch()), tmp_path)
+    assert not list((tmp_path / "checkpoints").glob("step-*"))
+
+
+def test_a_model_that_diverges_in_its_last_step_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"held-out samples is .* at step 1"):
+        run(make("plain"), tmp_path, Training(steps=1, batch=32, lr=1e30, warmup=0))
+    assert not list((tmp_path / "checkpoints").glob("step-*"))
+
+
+def test_bad_samples_are_told_in_the_metrics(tmp_path: Path) -> None:
+    data = pico_data()
+    damaged = replace(data, train=replace(data.train, skipped=3))
+    train(make("plain"), Task(), damaged, SETTINGS, Execution(), tmp_path)
+    assert read_metrics(tmp_path / "metrics.jsonl")[0] == {"step": 0, "skipped_samples": 3}
+
+
 def test_training_learns(tmp_path: Path) -> None:
     module = make("plain")
     before = evaluate(module, module, pico_data(), ONE_WORKER)
@@ -145,6 +171,15 @@ def test_masked_steps_train_every_smaller_legal_size(tmp_path: Path) -> None:
         module.begin(step, seed=0)
         seen.add(str(module.target.size))
     assert seen == {"1x16", "1x32", "2x16", "2x32"}
+
+
+def test_masked_steps_train_legal_sizes_where_tiles_and_heads_disagree() -> None:
+    arch = pico_arch(Size(depth=1, width=96, heads=2, mlp=96))
+    method = Kronecker(tile=32, templates=1)
+    module = Composed(Learngene(method, arch, method.start(arch, 0)), masked=1.0)
+    for step in range(20):
+        module.begin(step, seed=0)
+    assert module.target.size.width == 96  # heads of 48 channels, tiles of 32: nothing smaller fits both
 
 
 def test_a_masked_step_computes_what_instantiate_would_give() -> None:

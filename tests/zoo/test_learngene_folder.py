@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,13 @@ def test_a_failed_save_leaves_the_learngene_that_was_there(folder: Path) -> None
         Learngene(Front(), SOURCE, {"one": one, "two": one}).save(folder)
     assert Learngene.load(folder).digest == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@both
+def test_a_learngene_without_one_of_its_tensors_is_refused(method: Method, tmp_path: Path) -> None:
+    whole = learngene(method, SOURCE)
+    for missing in whole.tensors:
+        rest = {name: tensor for name, tensor in whole.tensors.items() if name != missing}
+        replace(whole, tensors=rest).save(tmp_path / "partial")
+        with pytest.raises(IntegrityError, match="not those of a whole learngene"):
+            Learngene.load(tmp_path / "partial")

@@ -3,7 +3,6 @@
 B samples of a batch, C channels, H x W pixels.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from trainers.data.config import Augment
 from trainers.data.sets import ImageSet
+from trainers.seeds import generator
 from zoo.errors import BadInputError
 
 
@@ -79,7 +79,7 @@ class Batches:
 
     def _draw(self, augment: Augment, step: int) -> tuple[np.ndarray, np.ndarray]:
         """For the whole global batch, so that it does not depend on how the batch is divided."""
-        random = _generator(self.seed, "augment", step)
+        random = generator(self.seed, "augment", step)
         corner_B2 = torch.randint(2 * augment.crop + 1, (self.size, 2), generator=random)
         flip_B = torch.rand(self.size, generator=random) < (0.5 if augment.flip else 0)
         return corner_B2.numpy(), flip_B.numpy()
@@ -116,10 +116,4 @@ def _normalised(x_BCHW: np.ndarray, data: ImageSet) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _order(samples: int, seed: int, epoch: int) -> np.ndarray:
-    return torch.randperm(samples, generator=_generator(seed, "order", epoch)).numpy()
-
-
-def _generator(seed: int, purpose: str, number: int) -> torch.Generator:
-    # torch's CPU generator looks at the low 32 bits only: mix everything into these
-    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
+    return torch.randperm(samples, generator=generator(seed, "order", epoch)).numpy()

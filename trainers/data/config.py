@@ -19,7 +19,7 @@ Part = Literal["train", "test"]  # what lies in the files; `validation` is cut f
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Augment(_Model):

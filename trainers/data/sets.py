@@ -19,6 +19,7 @@ class ImageSet:
     rows: int64 (N,), which images belong to this split.
     labels: int64 (N,), each in 0..classes-1.
     mean, std: of the channels of the training images, in units of 0..1.
+    skipped: how many samples of the files could not be used.
     """
 
     images: np.ndarray
@@ -27,6 +28,7 @@ class ImageSet:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    skipped: int = 0
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -48,4 +50,4 @@ def open_data(spec: Digits | WebDataset, split: Split, on_decoded: OnDecoded | N
         raise BadInputError(
             f"data.validation: the share {spec.validation} of {len(part.labels)} training samples is none"
         )
-    return ImageSet(part.images, rows, part.labels[rows], spec.classes, train.mean, train.std)
+    return ImageSet(part.images, rows, part.labels[rows], spec.classes, train.mean, train.std, part.bad + part.lost)

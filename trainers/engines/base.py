@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.config import Execution, Training
+from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
 from trainers.world import World
 
@@ -37,8 +38,8 @@ class Engine(ABC):
         """The module's output, in the precision of the settings."""
 
     @abstractmethod
-    def backward(self, loss: Tensor, part: int) -> None:
-        """Add the gradients of micro-batch `part`; the sum over all parts is the gradient of their mean loss."""
+    def accumulate(self, x: Tensor, y: Tensor, objective: Objective, part: int) -> Tensor:
+        """Add the gradients of micro-batch `part` (summed over all parts: those of the mean loss); its loss."""
 
     @abstractmethod
     def step(self, lr: float) -> float:

@@ -10,6 +10,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from trainers.config import Execution, Training
 from trainers.engines.base import Engine
+from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
 from trainers.world import World
 
@@ -32,12 +33,14 @@ class TorchEngine(Engine):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
             return self._call(x)
 
-    def backward(self, loss: Tensor, part: int) -> None:
-        """Accumulate; workers exchange gradients with the last part only."""
+    def accumulate(self, x: Tensor, y: Tensor, objective: Objective, part: int) -> Tensor:
+        """Workers exchange gradients with the last part only (torch wants the forward pass inside `no_sync` too)."""
         last = part == self.parts - 1
         quiet = self._call.no_sync() if isinstance(self._call, DistributedDataParallel) and not last else nullcontext()
         with quiet:
+            loss = objective(self.forward(x), y)
             (loss / self.parts).backward()
+        return loss.detach()
 
     def step(self, lr: float) -> float:
         """One AdamW step."""
@@ -51,10 +54,9 @@ class TorchEngine(Engine):
     def save(self, folder: Path) -> None:
         """All workers hold the same: the first one writes."""
         if self.world.rank == 0:
-            torch.save(
-                {"module": self.module.state_dict(), "optimizer": self._optimizer.state_dict()},
-                folder / STATE,
-            )
+            state = {"module": self.module.state_dict(), "optimizer": self._optimizer.state_dict()}
+            with (folder / STATE).open("wb") as file:  # given a path, torch hides why it could not write
+                torch.save(state, file)
 
     def load(self, folder: Path) -> None:
         """Tensors and numbers only (`weights_only`)."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._distributed_c10d import HashStore
 
 from trainers.config import Execution, Training
 from trainers.engines.base import NO_ZERO_3, Engine
+from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
 from trainers.world import World
 from zoo.errors import BadInputError
@@ -29,19 +31,21 @@ class DeepSpeedEngine(Engine):
         if execution.zero == 3 and module.functional:
             raise BadInputError(f"resources.zero: {NO_ZERO_3}")
         deepspeed = _import()
-        if not torch.distributed.is_initialized():  # one worker without Ray or torchrun
-            deepspeed.init_distributed(auto_mpi_discovery=False, init_method=_single(), rank=0, world_size=1)
+        if not torch.distributed.is_initialized():  # one process by itself
+            torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
         self._engine, *_ = deepspeed.initialize(model=module, optimizer=self.optimizer(), config=self._config())
 
     def forward(self, x: Tensor) -> Tensor:
         """The module's output; DeepSpeed runs it under autocast with bf16."""
         return self._engine(x)
 
-    def backward(self, loss: Tensor, part: int) -> None:
-        """DeepSpeed divides by the number of parts itself."""
+    def accumulate(self, x: Tensor, y: Tensor, objective: Objective, part: int) -> Tensor:
+        """DeepSpeed divides by the number of parts itself, and updates after the last one (see `step`)."""
+        loss = objective(self.forward(x), y)
         self._engine.backward(loss)
         if part < self.parts - 1:
-            self._engine.step()  # only counts the micro-batch: DeepSpeed updates after the last one
+            self._engine.step()  # only counts the micro-batch
+        return loss.detach()
 
     def step(self, lr: float) -> float:
         """One AdamW step, clipped by DeepSpeed."""
@@ -99,9 +103,3 @@ def _import() -> Any:
 
     deepspeed.logger.setLevel(logging.ERROR)
     return deepspeed
-
-
-def _single() -> str:
-    """A rendezvous for a world of one: a port of this machine that the system chooses."""
-    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1")
-    return "tcp://127.0.0.1:0"

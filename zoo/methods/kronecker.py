@@ -20,7 +20,6 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from zoo.errors import BadInputError
 from zoo.family import Architecture
 from zoo.methods.base import Tensors, Trained
 from zoo.size import LegalSizes
@@ -51,7 +50,7 @@ class Kronecker(Trained, frozen=True):
 
         Free tensors start as the family's library starts them.
         """
-        self._check(source)
+        self.legal(source).check(source.size)
         std = (0.02 / self.templates**0.5) ** 0.5
         tensors: dict[str, Tensor] = {}
         generator = torch.Generator().manual_seed(seed)
@@ -97,16 +96,6 @@ class Kronecker(Trained, frozen=True):
             elif axis.role == "in":
                 resized = cycle_inputs(resized, i, axis.extent // unit)
         return resized
-
-    def _check(self, source: Architecture) -> None:
-        for field in ("width", "mlp"):
-            value = getattr(source.size, field)
-            if value % self.tile:
-                near = [v for v in (value // self.tile * self.tile, (value // self.tile + 1) * self.tile) if v]
-                raise BadInputError(
-                    f"{field}: {value} is not a multiple of tile {self.tile}; legal values nearby: "
-                    + ", ".join(map(str, near))
-                )
 
 
 def _is_matrix(arch: Architecture, key: str) -> bool:
