@@ -29,7 +29,8 @@ class FileTorchConfig(TorchConfig):
 
 
 class _FileTorchBackend(_TorchBackend):
-    def on_start(self, worker_group: Any, backend_config: FileTorchConfig) -> None:
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        assert isinstance(backend_config, FileTorchConfig)
         # A folder for every start: Ray may start a group again by itself, and a store remembers the last one.
         store = Path(tempfile.mkdtemp(prefix="store-", dir=backend_config.folder)) / "store"
         # Nobody listens there, but DeepSpeed asks for them and names its shared memory after them.

@@ -22,6 +22,7 @@ from zoo.size import Size
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
+CONTIGUOUS = torch.contiguous_format  # expanded weights may be views; safetensors wants them whole
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 
@@ -39,7 +40,8 @@ class Checkpoint:
     def model(self) -> torch.nn.Module:
         """The real model with a copy of these weights, in eval mode; built without any random start."""
         model = self.arch.build("meta")
-        model.load_state_dict({name: tensor.detach().clone() for name, tensor in self.weights.items()}, assign=True)
+        copies = {name: tensor.detach().clone(memory_format=CONTIGUOUS) for name, tensor in self.weights.items()}
+        model.load_state_dict(copies, assign=True)
         return model.requires_grad_().eval()
 
 

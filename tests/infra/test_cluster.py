@@ -101,7 +101,7 @@ def sum_up(folder: str, driver: int, home: str) -> None:
         os._exit(1)
     total = torch.tensor(rank + 1)
     torch.distributed.all_reduce(total)
-    torch.distributed.barrier(torch.distributed.new_group([0, 1]))  # as DeepSpeed does
+    torch.distributed.all_reduce(torch.zeros(1), group=torch.distributed.new_group([0, 1]))  # as DeepSpeed does
     facts = {
         "backend": torch.distributed.get_backend(),
         "born_with": Path("/proc/self/environ").read_text().split("\0"),

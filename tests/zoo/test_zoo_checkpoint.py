@@ -105,6 +105,15 @@ def test_the_folder_says_what_it_is(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "ready").preprocessing == preprocessing
 
 
+@pytest.mark.parametrize("width", [4, 8, 12])
+def test_what_a_learngene_gives_can_be_saved_at_every_width(width: int, tmp_path: Path) -> None:
+    learngene = condense(Checkpoint(ARCH, noise(ARCH)), Front())
+    model = instantiate(learngene, learngene.size(depth=3, width=width, heads=2))
+    save_checkpoint(tmp_path / "ready", model, origin=ORIGIN)
+    saved = read_checkpoint(tmp_path / "ready").weights
+    assert all(torch.equal(saved[name], tensor) for name, tensor in model.weights.items())
+
+
 def test_a_learngene_hands_the_preprocessing_of_its_ancestor_to_its_models() -> None:
     preprocessing = Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     learngene = condense(Checkpoint(ARCH, noise(ARCH), preprocessing=preprocessing), Front())
