@@ -52,8 +52,8 @@ class Group:
 
     def _attempt(self, function: Callable[..., None], args: tuple[Any, ...]) -> list[Exception]:
         """Return what the workers died of, nothing when all is well; raise what has no workers to blame."""
-        from ray.exceptions import RayActorError, RayError, RayTaskError
-        from ray.train import ControllerError, TrainingFailedError, WorkerGroupError
+        from ray.exceptions import RayError, RayTaskError
+        from ray.train import TrainingFailedError, WorkerGroupError
 
         with errors_come_home(), tempfile.TemporaryDirectory(prefix="zoo-group-", dir=self.folder) as state:
             try:
@@ -62,8 +62,6 @@ class Group:
             except WorkerGroupError as error:
                 return list(error.worker_failures.values())
             except TrainingFailedError as error:
-                if isinstance(error, ControllerError) and isinstance(error.controller_failure, RayActorError):
-                    return [error.controller_failure]  # a worker died while Ray was starting the others
                 raise RuntimeError(str(error)) from None
             except RayTaskError:
                 raise

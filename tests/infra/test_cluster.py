@@ -96,12 +96,15 @@ def sum_up(folder: str, driver: int, home: str) -> None:
     rank = torch.distributed.get_rank()
     prepared = len((Path(folder) / "prepared").read_text())
     death = Path(folder) / "death.json"
+    torch.distributed.barrier()  # both have started: Ray does not start a group again that dies before
     if rank == 1 and not death.exists():
         death.write_text(json.dumps({"prepared": prepared}))
         os._exit(1)
     total = torch.tensor(rank + 1)
     torch.distributed.all_reduce(total)
-    torch.distributed.all_reduce(torch.zeros(1), group=torch.distributed.new_group([0, 1]))  # as DeepSpeed does
+    pair = torch.distributed.new_group([0, 1])  # as DeepSpeed does
+    assert isinstance(pair, torch.distributed.ProcessGroup)
+    torch.distributed.barrier(pair)
     facts = {
         "backend": torch.distributed.get_backend(),
         "born_with": Path("/proc/self/environ").read_text().split("\0"),
