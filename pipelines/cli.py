@@ -1,6 +1,7 @@
 """The `zoo` command line. Only this file is imported for `--help`; verbs import what they need when they run.
 
-Exit codes: 0 done, 2 bad input, 3 not found, 4 integrity, 5 gate refused, 1 anything else.
+Exit codes: 0 done, 2 bad input, 3 not found, 4 integrity, 5 gate refused, 130 interrupted (the same
+command goes on from the last checkpoint), 1 anything else.
 """
 
 import json
@@ -180,14 +181,8 @@ def main() -> None:
     try:
         app()
     except ZooError as error:
-        _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from the last checkpoint", 130)
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(code)
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
 
 
 def _print_json(content: Any) -> None:

@@ -28,6 +28,10 @@ def test_resources_do_not_matter(resource: str) -> None:
     assert changed(f"stages.ancestor.resources.{resource}") == set()
 
 
+def test_the_stage_of_zero_does_not_matter() -> None:
+    assert changed("stages.weit.resources.engine=deepspeed", "stages.weit.resources.zero=2") == set()
+
+
 def test_the_learning_rate_matters_to_its_stage_and_what_depends_on_it() -> None:
     assert changed("stages.ancestor.train.lr=0.5") == {"ancestor", "front"}
     assert changed("stages.weit.train.lr=0.5") == {"weit"}
@@ -43,6 +47,7 @@ def test_the_data_matter_to_what_is_trained_on_them() -> None:
 
 def test_spelling_out_a_default_changes_nothing() -> None:
     assert changed("stages.weit.train.weight_decay=0.05") == set()
+    assert changed("stages.front.method.normalization=functional") == set()
 
 
 def test_names_do_not_matter() -> None:

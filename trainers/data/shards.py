@@ -20,9 +20,6 @@ from PIL import Image, ImageOps
 
 from zoo.errors import BadInputError
 
-os.environ["WDS_SECURE"] = "1"  # webdataset reads it once, when it is imported: before the line below
-from webdataset.tariterators import group_by_keys, tar_file_expander
-
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 _BLOCK = 512  # bytes: tar's unit
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
@@ -103,6 +100,9 @@ def _members(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
+        os.environ["WDS_SECURE"] = "1"  # webdataset reads it once, when it is imported: before the line below
+        from webdataset.tariterators import group_by_keys, tar_file_expander  # not where models are only made
+
         with gzip.GzipFile(fileobj=file) if zipped else file as stream:
             blocks = _Blocks(stream)
             try:

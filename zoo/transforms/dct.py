@@ -23,7 +23,7 @@ def inverse(coefficients: Tensor, axis: int, samples: int) -> Tensor:
     return _apply(_basis(samples)[:kept].mT, low, axis)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 @torch.inference_mode(mode=False)  # kept for later callers, who may want gradients or stand on another device
 def _basis(n: int) -> Tensor:
     """The orthonormal DCT-II matrix `(n, n)` in float64, frequencies first."""
