@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from pico import pico_arch, pico_data, pico_learngene
-from torch.distributed import destroy_process_group, init_process_group
+from torch.distributed import init_process_group
 
 from trainers.config import Execution, Training
 from trainers.loop import Progress, train
@@ -28,7 +28,8 @@ def main(kind: str, engine: str, zero: str, stop_at: str, folder: str) -> None:
     with done.gathered():
         if done.world.rank == 0:
             torch.save({name: p.detach().clone() for name, p in module.named_parameters()}, Path(folder) / "end.pt")
-    destroy_process_group()
+    done.world.barrier()
+    os._exit(0)  # torch's gloo threads now and then abort the end of the interpreter; all that counts is written
 
 
 if __name__ == "__main__":

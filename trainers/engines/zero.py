@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
+from torch.nn.utils import get_total_norm
 
 from trainers.config import Execution, Training
 from trainers.engines.base import NO_ZERO_3, Engine
@@ -51,9 +52,10 @@ class DeepSpeedEngine(Engine):
         """One AdamW step, clipped by DeepSpeed."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = lr
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        whole = get_total_norm(gradients) if self.execution.zero == 0 else None  # DeepSpeed tells it from ZeRO 1 on
         self._engine.step()
-        norm = self._engine.get_global_grad_norm()
-        return float("nan") if norm is None else float(norm)
+        return float(self._engine.get_global_grad_norm() if whole is None else whole)
 
     def save(self, folder: Path) -> None:
         """Every worker writes its share."""
