@@ -1,8 +1,8 @@
 """The artifact store: finished stages by key, work in progress, and the record that makes a stage finished.
 
-store/stages/<key>/        what a stage made: `output/`, `metrics.jsonl`, and `record.json`, written last
-store/work/<key>/          an unfinished stage: checkpoints, metrics, progress; gone when it is finished
-store/learngenes/<digest>/ learngenes condensed by hand
+stages/<key>/        what a stage made: `output/`, `metrics.jsonl`, and `record.json`, written last
+work/<key>/          an unfinished stage: checkpoints, metrics, progress; gone when it is finished
+learngenes/<digest>/ learngenes condensed by hand
 """
 
 import json
