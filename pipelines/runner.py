@@ -105,11 +105,14 @@ def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Ent
         assert record is not None
         folder = store.verified(row.key)
         tags = {"recipe": recipe.name, "stage": ref.stage, "key": row.key}
-        known = {old.digest for old in versions(name)}
+        before = versions(name)
         entry = register(folder, name, metrics=record.scores, tags=tags)
         log_training(entry, ref.stage, read_metrics(folder.parent / METRICS))
-        # An old result that is registered again must not undo a later choice.
-        entries.append(entry if entry.digest in known else set_alias(name, "champion", entry.version))
+        # An old result that is registered again must not undo a later choice; a name without a champion gets one,
+        # as after a kill between the two calls.
+        chosen = any("champion" in old.aliases for old in before)
+        is_new = entry.digest not in {old.digest for old in before}
+        entries.append(set_alias(name, "champion", entry.version) if is_new or not chosen else entry)
     return entries
 
 

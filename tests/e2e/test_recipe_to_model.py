@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import RECIPE, Zoo
 
+from registry.server import connect
+
 pytestmark = pytest.mark.slow
 
 
@@ -27,6 +29,15 @@ def test_a_second_run_reuses_everything_and_registers_nothing_new(built: Zoo) ->
     assert {row["state"] for row in again["stages"]} == {"cached"}
     assert {entry["version"] for entry in again["entries"]} == {1}
     assert len(built("list", "--json").json) == 2
+
+
+def test_a_champion_that_a_kill_left_unset_is_set_by_the_next_run(built: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_HOME", str(built.home))
+    with connect() as client:
+        client.delete_registered_model_alias("pico.weit", "champion")
+    assert built("show", "pico.weit@champion").code == 3
+    assert {row["state"] for row in built("run", RECIPE, "--json").json["stages"]} == {"cached"}
+    assert built("show", "pico.weit@champion", "--json").json["version"] == 1
 
 
 @pytest.mark.parametrize(
