@@ -18,7 +18,8 @@ from trainers.engines import make_engine
 from trainers.objectives import Task
 from trainers.parametrization import Composed, Parametrization, Plain
 from trainers.world import World
-from zoo import Architecture, Kronecker, Learngene, Size, architecture
+from zoo import Architecture, Kronecker, Learngene, Size
+from zoo.families import architecture
 
 BATCH = 128
 TARGET = 1.10

@@ -14,7 +14,8 @@ from trainers.metrics import read_metrics
 from trainers.objectives import Task
 from trainers.parametrization import Plain
 from trainers.world import World
-from zoo import Checkpoint, Learngene, Size, architecture, instantiate, save_checkpoint
+from zoo import Checkpoint, Learngene, Size, instantiate, save_checkpoint
+from zoo.families import architecture
 
 SCRATCH = "scratch"
 
@@ -56,7 +57,7 @@ def run_trial(trial_json: str) -> str:
     weights = instantiate(Learngene.load(trial.learngene), trial.size).weights if trial.learngene else None
     module = Plain(arch, weights, seed=trial.seed)
     data = Dataset.open(trial.data, held_out="test")
-    begin = evaluate(module, module, data, World.current())["accuracy"]
+    begin = evaluate(module, module, Task(), data, World.current())["accuracy"]
     training = trial.training.model_copy(update={"seed": trial.seed})
     with tempfile.TemporaryDirectory() as folder:
         train(module, Task(training.label_smoothing), data, training, Execution(), Path(folder))

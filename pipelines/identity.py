@@ -1,17 +1,28 @@
 """Stage keys: what a stage is, as a hash. Equal keys, equal results.
 
-A key covers the stage's function and its version, its config, the data's content and the keys of the stages it
-refers to. Where it runs (`resources`), the names of stages and the path of the data are not part of it.
+A key covers the stage's function and its version, its config, the data's content, and what it starts from: keys of
+other stages, digests of folders and registry entries. Where it runs (`resources`), the names of stages and paths are
+not part of it.
 """
 
 from typing import Any
 
-from pipelines.recipe import Condense, Loc, Recipe, Stage, references
-from trainers.data.config import identity as data_identity
-from zoo.families import architecture
+from pipelines.recipe import Condense, Loc, Recipe, Stage, sources
+from pipelines.sources import identify
+from trainers.data.identity import identity as data_identity
+from zoo.families import configure
 from zoo.files import digest_json
 
-VERSIONS = {"pretrain": 1, "weit": 1, "condense": 1}
+VERSIONS = {
+    "pretrain": 2,
+    "weit": 2,
+    "wave": 1,
+    "fit": 1,
+    "refine": 1,
+    "widen": 1,
+    "tune": 1,
+    "condense": 2,
+}
 """Raise a version when the function of a stage comes to mean something else: its results are then made anew."""
 
 
@@ -24,16 +35,15 @@ def stage_keys(recipe: Recipe) -> dict[str, str]:
 
 
 def describe(recipe: Recipe, stage: Stage, keys: dict[str, str]) -> dict[str, Any]:
-    """What a stage's key is the hash of: `function`, `config` and `inputs` (keys by the place of the reference)."""
+    """What a stage's key is the hash of: `function`, `config`, `inputs` (identities by the place of the source)."""
     config = stage.model_dump(mode="json", exclude={"resources"})
     inputs: dict[str, str] = {}
-    for loc, ref in references(stage):
+    for loc, source in sources(stage):
         _remove(config, loc)
-        inputs[".".join(map(str, loc))] = keys[ref.stage]
+        inputs[".".join(map(str, loc))] = identify(source, keys)
     if not isinstance(stage, Condense):  # closed forms see weights only
-        arch = architecture(recipe.family, recipe.config, stage.size)
-        model = {"family": recipe.family, "config": arch.config.model_dump(mode="json")}
-        config |= {"on": {**model, "data": data_identity(recipe.data)}}
+        shared = configure(recipe.family, recipe.config).model_dump(mode="json")
+        config |= {"on": {"family": recipe.family, "config": shared, "data": data_identity(recipe.data)}}
     return {"function": f"{stage.run}/{VERSIONS[stage.run]}", "config": config, "inputs": inputs}
 
 

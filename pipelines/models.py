@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pipelines.matching import mismatches
 from pipelines.show import progress_bar
+from pipelines.stages.common import task_objective
 from pipelines.store import Store
 from trainers.config import Execution, Training
 from trainers.data.config import Data
 from trainers.dataset import Dataset
 from trainers.evaluate import evaluate
 from trainers.loop import train
-from trainers.objectives import Task
-from trainers.parametrization import Composed, Plain
+from trainers.parametrization import Plain, fitted
 from trainers.world import World
-from zoo import Learngene, Size, api, read_checkpoint, save_checkpoint
+from zoo import Architecture, Learngene, Size, api, read_checkpoint, save_checkpoint
 from zoo.checkpoint import Checkpoint
 from zoo.errors import BadInputError
+from zoo.manifest import TOKENIZER
 from zoo.methods import CLOSED_FORMS
-from zoo.methods.base import ClosedForm, Trained
+from zoo.methods.base import ClosedForm
 
 if TYPE_CHECKING:
     from registry.entries import Entry
@@ -46,9 +48,11 @@ def make_model(
         raise BadInputError(f"--out: {out} exists and is not an empty folder; choose another")
     if fit.steps and data is None:
         raise BadInputError("--fit-steps: fitting needs --data ('digits' or 'webdataset:FOLDER')")
-    learngene = Learngene.load(api.locate(ref))
+    folder = api.locate(ref)
+    learngene = Learngene.load(folder)
     size = learngene.size(*wanted)
-    dataset = Dataset.open(_data(data, learngene), "test") if data else None
+    tokenizer = folder / TOKENIZER if learngene.tokenizer else None
+    dataset = Dataset.open(_data(data, learngene.source, tokenizer), "test") if data else None
     if fit.steps and dataset:
         learngene = fit_scalers(learngene, size, dataset, fit)
     checkpoint = api.instantiate(learngene, size)
@@ -63,18 +67,12 @@ def make_model(
 
 
 def fit_scalers(learngene: Learngene, size: Size, data: Dataset, fit: Fit) -> Learngene:
-    """The learngene at `size`, with what is particular to that size fitted and the templates frozen."""
-    method = learngene.method
-    if not isinstance(method, Trained):
-        raise BadInputError(f"--fit-steps: a learngene of method {method.name!r} has no scalers to fit; leave it out")
-    method.legal(learngene.source).check(size)
-    target = learngene.source.at(size)
-    start = Learngene(learngene.method, target, method.resize(learngene.tensors, learngene.source, target))
-    module = Composed(start, freeze_shared=True)
+    """The learngene at `size`, with what is particular to that size fitted and what sizes share frozen."""
+    module = fitted(learngene, size)
     training = Training(steps=fit.steps, batch=fit.batch, lr=fit.lr, weight_decay=0.0, seed=fit.seed)
     execution = Execution(checkpoint_every=fit.steps)
     with tempfile.TemporaryDirectory() as folder, progress_bar("fit", fit.steps) as report:
-        train(module, Task(), data, training, execution, Path(folder), report)
+        train(module, task_objective(module.arch, training), data, training, execution, Path(folder), report)
     return module.learngene(parents=(learngene.digest,))
 
 
@@ -95,24 +93,30 @@ def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: s
 
 def _score(checkpoint: Checkpoint, data: Dataset) -> dict[str, float]:
     module = Plain(checkpoint.arch, checkpoint.weights)
-    return evaluate(module, module, data, World.current())
+    objective = task_objective(checkpoint.arch, Training(steps=1))
+    return evaluate(module, module, objective, data, World.current())
 
 
-def _data(text: str, learngene: Learngene) -> Data:
-    """The data that `--data` names, at the learngene's image size and classes."""
+def _data(text: str, arch: Architecture, tokenizer: Path | None) -> Data:
+    """The data that `--data` names, in the shape that the model wants."""
     kind, _, path = text.partition(":")
-    config = learngene.source.config.model_dump()
+    config = arch.config.model_dump()
     content: dict[str, Any] = {"kind": kind}
-    if kind == "webdataset":
-        content |= {"path": path, "image_size": config["img_size"], "classes": config["num_classes"]}
-        content |= {"channels": config["in_chans"]}
+    if path:
+        wanted = {fact: config[field] for fact, field in arch.family.data.items()}
+        content |= {"path": path, **wanted}
+    if kind == "text":
+        content |= {"length": config[arch.family.longest]} if arch.family.longest else {}
+        content |= {"tokenizer": str(tokenizer)} if tokenizer else {}
+        content = {name: value for name, value in content.items() if value is not None}
     try:
         data: Data = TypeAdapter(Data).validate_python(content)
     except ValidationError as error:
-        raise BadInputError(f"--data: {text!r}; legal values: digits, webdataset:FOLDER") from error
-    have, want = (data.image_size, data.channels, data.classes), ("img_size", "in_chans", "num_classes")
-    if have != tuple(config[name] for name in want):
-        raise BadInputError(f"--data: {text!r} has (pixels, channels, classes) {have}, the learngene {config}")
+        first = error.errors()[0]
+        what = f"{first['loc'][-1]}: {first['msg']}" if first["loc"] else first["msg"]
+        raise BadInputError(f"--data: {text!r}: {what}; legal values: digits, webdataset:FOLDER, text:PATH") from error
+    for field, problem in mismatches(arch.family, config, data):
+        raise BadInputError(f"--data: {text!r}: the model's {field} is {problem}")
     return data
 
 

@@ -1,19 +1,15 @@
 """Reading a recipe: every mistake names the file, the line, the field and what is legal."""
 
-from collections.abc import Iterator
-from graphlib import CycleError
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from pipelines.recipe import Condense, Loc, Pretrain, Recipe, Weit, references
+from pipelines.recipe import Loc, Recipe
+from pipelines.recipe_checks import mistakes
 from pipelines.yaml_source import YamlSource
-from trainers.engines import NO_ZERO_3, micro_batches
 from zoo.errors import BadInputError
-from zoo.families import architecture
 
-Mistake = tuple[Loc, str]
 UNRESOLVED = "default_factory_not_called"
 """Pydantic's complaint about a default that depends on a field which is wrong itself."""
 
@@ -26,75 +22,10 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     except ValidationError as error:
         lines = [_explain(source, dict(mistake)) for mistake in error.errors() if mistake["type"] != UNRESOLVED]
         raise BadInputError("\n".join(lines)) from error
-    lines = [f"{source.place(loc)}: {'.'.join(map(str, loc))}: {text}" for loc, text in _mistakes(recipe)]
+    lines = [f"{source.place(loc)}: {'.'.join(map(str, loc))}: {text}" for loc, text in mistakes(recipe)]
     if lines:
         raise BadInputError("\n".join(dict.fromkeys(lines)))
     return recipe
-
-
-def _mistakes(recipe: Recipe) -> Iterator[Mistake]:
-    """What single fields cannot show: references, cycles, sizes that a method or an engine cannot do."""
-    wrong_references = list(_reference_mistakes(recipe))
-    yield from wrong_references
-    if wrong_references:
-        return  # the checks below follow references
-    if not recipe.data.validation:
-        yield ("data", "validation"), "0, but stages are scored on these samples; legal values: above 0, up to 0.5"
-    for name, ref in recipe.entries.items():
-        if isinstance(recipe.stages[ref.stage], Pretrain):
-            yield ("register", name), f"stage {ref.stage!r} gives a checkpoint, not a learngene"
-    for name, stage in recipe.stages.items():
-        if not isinstance(stage, Condense):
-            yield from _training_mistakes(recipe, name, stage)
-        elif not isinstance(recipe.stages[stage.weights.stage], Pretrain):
-            yield ("stages", name, "weights"), f"stage {stage.weights.stage!r} gives no trained weights"
-
-
-def _reference_mistakes(recipe: Recipe) -> Iterator[Mistake]:
-    for loc, ref in references(recipe):
-        if ref.stage not in recipe.stages:
-            place = ("register", *loc[1:]) if loc[0] == "entries" else loc
-            yield (
-                (*place, "stage"),
-                f"there is no stage {ref.stage!r}; legal values: {', '.join(recipe.stages)}",
-            )
-    try:
-        recipe.order()
-    except CycleError as error:
-        yield (
-            ("stages",),
-            f"the stages wait for each other in a circle: {' -> '.join(reversed(error.args[1]))}",
-        )
-
-
-def _training_mistakes(recipe: Recipe, name: str, stage: Pretrain | Weit) -> Iterator[Mistake]:
-    here: Loc = ("stages", name)
-    try:
-        arch = architecture(recipe.family, recipe.config, stage.size)
-    except BadInputError as error:
-        field, _, text = str(error).partition(": ")
-        yield tuple(field.split(".")), text
-        return
-    data, config = recipe.data, arch.config.model_dump()
-    for field, have in (
-        ("img_size", data.image_size),
-        ("num_classes", data.classes),
-        ("in_chans", data.channels),
-    ):
-        if config[field] != have:
-            yield ("config", field), f"{config[field]}, but the data have {have}"
-    if isinstance(stage, Weit):
-        try:
-            stage.method.legal(arch).check(stage.size)
-        except BadInputError as error:
-            yield (*here, "size"), str(error)
-    execution = stage.resources
-    if execution.zero == 3 and isinstance(stage, Weit):
-        yield (*here, "resources", "zero"), NO_ZERO_3
-    try:
-        micro_batches(stage.train.batch, execution.micro_batch, execution.workers)
-    except BadInputError as error:
-        yield (*here, "train", "batch"), str(error)
 
 
 def _explain(source: YamlSource, mistake: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.identity import describe, stage_keys
-from pipelines.recipe import Condense, Recipe
+from pipelines.recipe import Condense, Recipe, sources
+from pipelines.sources import locate
 from pipelines.store import METRICS, Store
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _run_stage(recipe: Recipe, name: str, keys: dict[str, str], store: Store, cl
 
     stage, key = recipe.stages[name], keys[name]
     description = describe(recipe, stage, keys)
-    inputs = {place: store.verified(other) for place, other in description["inputs"].items()}
+    inputs = {".".join(map(str, loc)): locate(source, keys, store) for loc, source in sources(stage)}
     work = store.work(key)
     job = Job(recipe=recipe, name=name, work=work, inputs=inputs).model_dump_json(by_alias=True)
     if isinstance(stage, Condense):

@@ -16,10 +16,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Training(BaseModel):
-    """How a model is trained: AdamW, linear warm-up, cosine to zero.
+    """How a model is trained: linear warm-up, cosine to zero.
 
     Give either `epochs` or `steps`. `batch` is the global batch whatever the number of workers; `warmup` a share of
     all steps; `clip` the largest gradient norm (null: no clipping); `evaluate_every` in steps (null: at the end).
+    `weight_decay` is decoupled for adamw, part of the gradient for adam and sgd; `betas` belong to the Adams,
+    `momentum` to sgd.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,10 +29,12 @@ class Training(BaseModel):
     epochs: PositiveFloat | None = None
     steps: PositiveInt | None = None
     batch: PositiveInt = 128
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: PositiveFloat = 1e-3
     warmup: Share = 0.05
     weight_decay: NonNegativeFloat = 0.05
     betas: tuple[Share, Share] = (0.9, 0.999)
+    momentum: Share = 0.9
     clip: PositiveFloat | None = 1.0
     label_smoothing: Share = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"

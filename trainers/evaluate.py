@@ -1,32 +1,23 @@
 """Scores of a model on held-out data: every sample once, over all workers."""
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from trainers.dataset import Dataset
+from trainers.inputs import Forward, to_device
+from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
 from trainers.world import World
 
 
 @torch.no_grad()
 def evaluate(
-    forward: Callable[[Tensor], Tensor], module: Parametrization, data: Dataset, world: World
+    forward: Forward, module: Parametrization, objective: Objective, data: Dataset, world: World
 ) -> dict[str, float]:
-    """`accuracy` (share, 0..1) and `eval_loss` (mean cross-entropy) on the data's evaluation split."""
+    """The objective's scores over the whole evaluation split of the data, the same on every worker."""
     module.to(world.device).eval()
-    sums = torch.zeros(3, dtype=torch.float64, device=world.device)
+    totals: dict[str, torch.Tensor] = {}
     for x, y in data.evaluation(world):
-        logits, labels = forward(x.to(world.device)).float(), y.to(world.device)
-        correct = (logits.argmax(dim=-1) == labels).sum()
-        sums += torch.stack(
-            [
-                correct.double(),
-                cross_entropy(logits, labels, reduction="sum").double(),
-                correct.new_tensor(len(labels)).double(),
-            ]
-        )
-    correct, loss, count = world.sum(sums).tolist()
-    return {"accuracy": correct / count, "eval_loss": loss / count}
+        for name, value in objective.sums(forward, to_device(x, world.device), y.to(world.device)).items():
+            totals[name] = totals.get(name, 0) + value.double()
+    sums = world.sum(torch.stack(list(totals.values()))).tolist()
+    return objective.scores(dict(zip(totals, sums, strict=True)))

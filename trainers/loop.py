@@ -1,6 +1,6 @@
 """The one training loop. Everything that varies is a parametrization, an objective, data or an engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
@@ -15,6 +15,7 @@ from trainers.dataset import Dataset
 from trainers.engines import make_engine
 from trainers.engines.base import Engine
 from trainers.evaluate import evaluate
+from trainers.inputs import to_device
 from trainers.metrics import Losses, MetricsFile, refuse_non_finite
 from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
@@ -36,6 +37,8 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+OptimizerState = Mapping[str, Mapping[str, Tensor]]
+"""By parameter and field, as `Engine.optimizer_state` gives it."""
 
 
 def train(
@@ -46,8 +49,11 @@ def train(
     execution: Execution,
     folder: Path,
     on_progress: OnProgress | None = None,
+    optimizer_state: OptimizerState | None = None,
 ) -> Engine:
     """Train `module`, going on from the last checkpoint in `folder`; every worker calls it alike.
+
+    Without a checkpoint the optimizer starts from `optimizer_state`, or from nothing.
 
     Everything random is a function of (seed, step), so an interrupted run goes on exactly as if nothing happened.
     Metrics go to `folder/metrics.jsonl`, checkpoints to `folder/checkpoints`.
@@ -61,6 +67,8 @@ def train(
     engine = make_engine(module, training, execution, world)
     total = training.total_steps(batches.steps_per_epoch)
     first = checkpoints.resume(folder / "checkpoints", engine)
+    if first == 0 and optimizer_state is not None:
+        engine.adopt(optimizer_state)
     metrics = MetricsFile(folder / "metrics.jsonl", world, after=first)
     if first == 0 and data.train.skipped:
         metrics.write(0, skipped_samples=data.train.skipped)
@@ -79,8 +87,11 @@ def train(
             metrics.write(done, loss=mean, lr=lr, grad_norm=norm)
             if on_progress and world.rank == 0:
                 on_progress(Progress(done, total, mean, losses.rate))
-        if at_end or (training.evaluate_every and done % training.evaluate_every == 0):
-            scores = evaluate(engine.forward, module, data, world)
+        at_scores = at_end or (training.evaluate_every is not None and done % training.evaluate_every == 0)
+        if at_scores or at_checkpoint:
+            module.share_statistics(world)
+        if at_scores:
+            scores = evaluate(engine.forward, module, objective, data, world)
             refuse_non_finite("the loss on held-out samples", scores["eval_loss"], done)
             metrics.write(done, **scores)
         if at_checkpoint:
@@ -104,6 +115,7 @@ def _accumulate(engine: Engine, objective: Objective, batches: Batches, step: in
     module.train()
     total = torch.zeros((), device=world.device)
     for part in range(engine.parts):
-        x, y = (tensor.to(world.device) for tensor in batches.batch(step, part, engine.parts))
+        x, y = batches.batch(step, part, engine.parts)
+        x, y = to_device(x, world.device), y.to(world.device)
         total += engine.accumulate(x, y, objective, part) / engine.parts
     return total

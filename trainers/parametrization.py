@@ -1,25 +1,32 @@
 """What is trained: a plain model, or a learngene seen through its method's `expand`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from trainers.inputs import Inputs, call
 from trainers.seeds import generator
+from trainers.world import World
 from zoo import Architecture, Learngene, Size
-from zoo.family import Weights
-from zoo.methods.base import Trained
+from zoo.architecture import Weights
+from zoo.errors import BadInputError
+from zoo.family import Kind
+from zoo.methods.base import Fitted
+from zoo.methods.mupscaling import Multipliers
 
 
 class Parametrization(nn.Module, ABC):
-    """A trainable module that computes the model's outputs at `arch`."""
+    """A trainable module that computes the model's outputs at `arch`, from `Inputs`."""
 
     arch: Architecture
     functional: bool
     """Whether weights are computed from the parameters in every step (then nothing may shard parameters by module)."""
+    multipliers: Mapping[str, Multipliers] = {}
+    """Of a widened model: how parameters were scaled, by name; its optimizer is then scaled along."""
 
     def begin(self, step: int, seed: int) -> None:
         """Choose what optimizer step `step` trains; the same on every worker."""
@@ -28,11 +35,17 @@ class Parametrization(nn.Module, ABC):
     def decays(self, name: str) -> bool:
         """Whether weight decay applies to this parameter."""
 
+    def share_statistics(self, world: World) -> None:
+        """Let all workers go on with the first one's running statistics (every worker sees batches of its own)."""
+        for buffer in self.buffers():
+            if buffer.is_floating_point():
+                world.broadcast(buffer)
+
     def groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """Parameter groups for an optimizer: with and without weight decay."""
+        """Parameter groups for an optimizer: with and without weight decay; a widened model's keep the names."""
         named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        decayed = [p for name, p in named if self.decays(name)]
-        others = [p for name, p in named if not self.decays(name)]
+        decayed = [pair if self.multipliers else pair[1] for pair in named if self.decays(pair[0])]
+        others = [pair if self.multipliers else pair[1] for pair in named if not self.decays(pair[0])]
         groups = ({"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0})
         return [group for group in groups if group["params"]]
 
@@ -46,18 +59,17 @@ class Plain(Parametrization):
         """Start from `weights`, or from the library's own random start under `seed`."""
         super().__init__()
         self.arch = arch
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.model = arch.build("cpu" if weights is None else "meta")
         if weights is not None:
-            owned = {name: tensor.detach().clone() for name, tensor in weights.items()}
-            self.model.load_state_dict(owned, assign=True)
-            self.model.requires_grad_()
+            self.model = arch.assemble({name: tensor.detach().clone() for name, tensor in weights.items()})
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.model = arch.build()
         self._decays = {name for key, kind in arch.kinds.items() if kind.decays for name in arch.names(key)}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Inputs) -> Tensor:
         """The model's output."""
-        return self.model(x)
+        return call(self.model, x)
 
     def decays(self, name: str) -> bool:
         """Maps decay; biases, norms, tokens and position tables do not."""
@@ -76,15 +88,20 @@ class Composed(Parametrization):
     def __init__(self, learngene: Learngene, *, masked: float = 0.0, freeze_shared: bool = False) -> None:
         """Train copies of the learngene's tensors."""
         super().__init__()
-        assert isinstance(learngene.method, Trained)
+        assert isinstance(learngene.method, Fitted)
         self.start, self.method, self.arch, self.masked = learngene, learngene.method, learngene.source, masked
         self.target = self.arch
         self._skeletons: dict[Size, nn.Module] = {}
-        self.tensors = nn.ParameterDict()
-        self._names = {name.replace(".", "|"): name for name in learngene.tensors}  # ParameterDict refuses dots
+        self.tensors = nn.Module()
+        self._names = {name.replace(".", "|"): name for name in learngene.tensors}  # modules refuse dots
         for safe, name in self._names.items():
+            tensor = learngene.tensors[name].detach().clone()
+            kind = self._kind(name)
+            if kind and kind.statistic:
+                self.tensors.register_buffer(safe, tensor)  # batches update it in place, gradients never
+                continue
             trainable = not (freeze_shared and self.method.shared(name))
-            self.tensors[safe] = nn.Parameter(learngene.tensors[name].detach().clone(), requires_grad=trainable)
+            self.tensors.register_parameter(safe, nn.Parameter(tensor, requires_grad=trainable))
 
     def begin(self, step: int, seed: int) -> None:
         """Draw the size that this step trains."""
@@ -95,18 +112,20 @@ class Composed(Parametrization):
         sizes = list(self._sub_sizes())
         self.target = self.arch.at(sizes[int(torch.randint(len(sizes), (), generator=draw))])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Inputs) -> Tensor:
         """The output of the expanded model at the size that `begin` chose (in eval mode: at the full size)."""
         target = self.target if self.training else self.arch
         stacks = self.method.expand(self._tensors(), self.arch, target)
         if target.size not in self._skeletons:
-            self._skeletons[target.size] = target.build("meta")
-        return functional_call(self._skeletons[target.size], target.unstack(stacks), x)
+            self._skeletons[target.size] = target.skeleton()
+        skeleton = self._skeletons[target.size].train(self.training)  # it is no submodule: dropout must be told
+        weights = target.unstack(stacks)
+        return call(lambda *args, **kwargs: functional_call(skeleton, weights, args, kwargs), x)
 
     def decays(self, name: str) -> bool:
-        """Templates, scalers and free maps decay; other free tensors do not."""
-        _, _, key = self._names[name.removeprefix("tensors.")].partition("/")
-        return self.arch.kinds[key].decays
+        """Templates, scalers and free maps decay (and what belongs to no kind); other free tensors do not."""
+        kind = self._kind(self._names[name.removeprefix("tensors.")])
+        return kind is None or kind.decays
 
     def learngene(self, parents: tuple[str, ...] = ()) -> Learngene:
         """The trained tensors as a learngene."""
@@ -114,11 +133,25 @@ class Composed(Parametrization):
         return replace(self.start, tensors=tensors, parents=parents)
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {name: self.tensors[safe] for safe, name in self._names.items()}
+        return {name: getattr(self.tensors, safe) for safe, name in self._names.items()}
+
+    def _kind(self, name: str) -> Kind | None:
+        return self.arch.kinds.get(name.partition("/")[2])
 
     def _sub_sizes(self) -> Iterator[Size]:
         legal, full = self.method.legal(self.arch), self.arch.size
-        step = legal.default_multiple
-        for depth in range(1, full.depth + 1):
+        step = legal.default_width.multiple
+        for depth in range(legal.depth.min, full.depth + 1):
             for width in range(step, full.width + 1, step):
                 yield legal.size(depth, width)
+
+
+def fitted(learngene: Learngene, size: Size) -> Composed:
+    """A learngene at `size`, to be fitted to it: what all sizes share is frozen. Raises `BadInputError`."""
+    method = learngene.method
+    if not isinstance(method, Fitted):
+        raise BadInputError(f"a learngene of method {method.name!r} has nothing that can be fitted to a size")
+    method.legal(learngene.source).check(size)
+    target = learngene.source.at(size)
+    tensors = method.resize(learngene.tensors, learngene.source, target)
+    return Composed(replace(learngene, source=target, tensors=tensors), freeze_shared=True)

@@ -34,6 +34,11 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def broadcast(self, values: torch.Tensor) -> None:
+        """Overwrite `values` by the first worker's."""
+        if self.size > 1:
+            dist.broadcast(values, src=0)
+
     def shared_text(self, text: str) -> str:
         """The first worker's text, on every worker."""
         if self.size == 1:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.api import condense, instantiate, load
+    from zoo.architecture import Architecture
     from zoo.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
     from zoo.errors import BadInputError, GateRefusedError, IntegrityError, NotFoundError, ZooError
-    from zoo.families import FAMILIES, architecture
-    from zoo.family import Architecture, Family, Kind
+    from zoo.families import FAMILIES
+    from zoo.family import Family, Kind
     from zoo.learngene import Learngene
     from zoo.methods.front import Front
     from zoo.methods.kronecker import Kronecker
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
 _HOME = {
     "zoo.api": ("condense", "instantiate", "load"),
+    "zoo.architecture": ("Architecture",),
     "zoo.checkpoint": ("Checkpoint", "read_checkpoint", "save_checkpoint"),
     "zoo.errors": ("BadInputError", "GateRefusedError", "IntegrityError", "NotFoundError", "ZooError"),
-    "zoo.families": ("FAMILIES", "architecture"),
-    "zoo.family": ("Architecture", "Family", "Kind"),
+    "zoo.families": ("FAMILIES",),
+    "zoo.family": ("Family", "Kind"),
     "zoo.learngene": ("Learngene",),
     "zoo.methods.front": ("Front",),
     "zoo.methods.kronecker": ("Kronecker",),
@@ -46,7 +48,6 @@ __all__ = [
     "NotFoundError",
     "Size",
     "ZooError",
-    "architecture",
     "condense",
     "instantiate",
     "load",

@@ -1,12 +1,15 @@
 """What users call: weights to a learngene, a learngene to a model of any legal size."""
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from zoo.checkpoint import Checkpoint
 from zoo.errors import NotFoundError
+from zoo.heads import change_head, with_head
 from zoo.learngene import Learngene
 from zoo.manifest import MANIFEST
 from zoo.methods.base import ClosedForm
@@ -21,14 +24,21 @@ def condense(checkpoint: Checkpoint, method: ClosedForm) -> Learngene:
     }
     tensors = method.condense(checkpoint.arch.stack(weights), checkpoint.arch)
     parents = (checkpoint.digest,) if checkpoint.digest else ()
-    return Learngene(method, checkpoint.arch, tensors, parents, checkpoint.preprocessing)
+    return Learngene(method, checkpoint.arch, tensors, parents, checkpoint.preprocessing, checkpoint.tokenizer)
 
 
 @torch.no_grad()
-def instantiate(learngene: Learngene, size: Size) -> Checkpoint:
-    """The model of `size` that starts from `learngene`. Raises `BadInputError` for a size it cannot give."""
+def instantiate(learngene: Learngene, size: Size, head: Mapping[str, Any] | None = None, seed: int = 0) -> Checkpoint:
+    """The model of `size` that starts from `learngene`. Raises `BadInputError` for a size or a head it cannot give.
+
+    `head` holds new values for config fields that a new use may change (`{"num_classes": 5}`); tensors that they touch
+    start at random under `seed`.
+    """
     arch, weights = learngene.source.at(size), learngene.expand(size)
-    return Checkpoint(arch, weights, preprocessing=learngene.preprocessing)
+    if head:
+        arch = change_head(arch, head)
+        weights = with_head(arch, weights, seed=seed)
+    return Checkpoint(arch, weights, preprocessing=learngene.preprocessing, tokenizer=learngene.tokenizer)
 
 
 def locate(ref: str) -> Path:
@@ -52,15 +62,26 @@ def is_folder(ref: str) -> bool:
     return False
 
 
-def load(ref: str, *, depth: int, width: int, heads: int | None = None, mlp: int | None = None) -> torch.nn.Module:
+def load(
+    ref: str,
+    *,
+    depth: int,
+    width: int,
+    heads: int | None = None,
+    mlp: int | None = None,
+    head: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> torch.nn.Module:
     """A `torch.nn.Module` of the wanted size that starts from a learngene (folder or registry name), in eval mode.
 
-    >>> model = zoo.load("vit-cifar10.weit@champion", depth=8, width=192)
+    >>> model = zoo.load("vit-cifar10.weit@champion", depth=8, width=192, head={"num_classes": 5})
+
+    `head` and `seed` as in `instantiate`.
 
     Raises:
         NotFoundError: no such learngene.
-        BadInputError: a size that it cannot give; the message names the nearest legal values.
+        BadInputError: a size or a head that it cannot give; the message names the (nearest) legal values.
         IntegrityError: the learngene is damaged.
     """
     learngene = Learngene.load(locate(ref))
-    return instantiate(learngene, learngene.size(depth, width, heads, mlp)).model
+    return instantiate(learngene, learngene.size(depth, width, heads, mlp), head, seed).model

@@ -1,6 +1,6 @@
 """Short cards (`README.md` with metadata) for learngenes and ready models, by huggingface_hub's `ModelCard`."""
 
-from zoo.family import Architecture
+from zoo.architecture import Architecture
 from zoo.manifest import Manifest
 
 
@@ -26,8 +26,8 @@ zoo instantiate FOLDER_OR_NAME --depth {manifest.size.depth} --width {manifest.s
     return _card(body, library_name="learngene-zoo", tags=["learngene", manifest.family, manifest.method.name])
 
 
-def model_card(arch: Architecture, origin: str) -> str:
-    """The card of a ready model; `origin` says in a phrase what it started from."""
+def model_card(arch: Architecture, origin: str, usage: str) -> str:
+    """The card of a ready model; `origin` says in a phrase what it started from, `usage` in Python how to load it."""
     size = arch.size
     body = f"""# {arch.family.name} {size}
 
@@ -35,11 +35,11 @@ Depth {size.depth}, width {size.width}, {size.heads} heads, MLP {size.mlp}: {arc
 {arch.flops():,} FLOPs for one sample. {origin}
 
 ```python
-import timm
-model = timm.create_model("local-dir:PATH_OF_THIS_FOLDER", pretrained=True)
+{usage}
 ```
 """
-    return _card(body, library_name="timm", tags=["image-classification", "learngene-zoo"])
+    library = "learngene-zoo" if arch.family.library == "zoo" else arch.family.library
+    return _card(body, library_name=library, tags=["learngene-zoo", arch.family.name])
 
 
 def _card(body: str, library_name: str, tags: list[str]) -> str:

@@ -1,193 +1,157 @@
-"""`Family`: an architecture as a table. `Architecture`: that table at one size, with its tensors' shapes.
+"""`Family`: an architecture as a table of `Kind`s.
 
-Every parameter of a family is a `Kind` with named axes, in the manner of einops:
+Every tensor of a family is a `Kind` with named axes, in the manner of einops:
 
     Kind("attn.qkv.weight", "(qkv head head_dim) <- width")
 
-says: a matrix, `out <- in`, whose rows are q, k and v, each of all heads, each of `head_dim` channels. Methods
-never see names of layers. They get, per kind, one *stack* over all layers in which every axis that changes with
-the size stands alone: here `(layer, qkv, head head_dim, width)`, in the roles `(layer, part, out, in)`.
+says: a matrix, `out <- in`, whose rows are q, k and v, each of all heads, each of `head_dim` channels. A library that
+stores maps the other way round (GPT-2's `Conv1D`) is written `in -> out`. An axis may be a multiple: `4*width`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import BaseModel
-from torch import Tensor
+from torch import nn
 
-from zoo.errors import BadInputError
-from zoo.size import Size
+from zoo.size import Range, Size
+
+if TYPE_CHECKING:
+    from zoo.architecture import Architecture
 
 Role = Literal["layer", "part", "out", "in", "fixed"]
 """`layer`, `out` and `in` scale with the size; `part` tells apart maps that share a tensor (q, k and v)."""
-Stacks = Mapping[str, Tensor]
-"""One tensor per kind, in the axes that `Architecture.axes` gives."""
-Weights = dict[str, Tensor]
-"""A state dict: tensors by the names that the real model uses."""
+Attention = Literal["query", "key", "value", "qkv", "out"]
+Library = Literal["timm", "transformers", "zoo"]
+Task = Literal["classification", "causal", "masked", "denoising", "none"]
+Dim = tuple[tuple[str, ...], Role]
 
 SCALING = frozenset({"width", "head", "head_dim", "mlp"})
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a stack: its name, its number of entries and its role."""
+    """One axis of a stack: its name, its number of entries, its role, and the extents of the factors merged in it."""
 
     name: str
     extent: int
     role: Role
+    factors: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """The tensors that play one role in every layer: a name and axes, `out <- in` for maps, `out` for vectors."""
+    """The tensors that play one role in every layer: a name, and axes `out <- in` (or `in -> out`), `out` for vectors.
+
+    What some methods must know beyond axes: `attention`, which map of an attention layer this is; `closes_branch`,
+    whether a block adds nothing to its input when this is zero; `feeds_tied`, whether this is the last scale before
+    an output that shares its weights with the input embedding (it then takes the divisions that the output cannot);
+    `statistic`, a buffer that a normalisation layer measures (a variance must stay positive).
+    """
 
     name: str
     axes: str
+    attention: Attention | None = None
+    closes_branch: bool = False
+    feeds_tied: bool = False
+    statistic: bool = False
 
     @cached_property
-    def dims(self) -> tuple[tuple[tuple[str, ...], Role], ...]:
+    def dims(self) -> tuple[Dim, ...]:
         """For each dimension of the real tensor its factors (one name, or several in parentheses) and its role."""
+        if "->" in self.axes:
+            inn, _, out = self.axes.partition("->")
+            return (*_side(inn, "in"), *_side(out, "out"))
         out, _, inn = self.axes.partition("<-")
-        sides: tuple[tuple[str, Role], ...] = ((out, "out"), (inn, "in"))
-        return tuple((group, role) for text, role in sides for group in _groups(text))
+        return (*_side(out, "out"), *_side(inn, "in"))
 
     @property
     def decays(self) -> bool:
         """Whether weight decay applies: to maps, not to biases, norms, tokens and position tables."""
-        return "<-" in self.axes
+        return "<-" in self.axes or "->" in self.axes
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Layers that repeat: `prefix` holds `{layer}`, counted from `first` to the depth of stage `stage`.
+
+    A prefix without `{layer}` is one layer of its own, such as the first block of a stage, which changes the channels.
+    """
+
+    prefix: str
+    kinds: tuple[Kind, ...]
+    stage: int = 0
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """All tensors of an architecture: those of repeated layers, and those that stand alone.
+
+    `ties` names tensors that are another one (`{"lm_head.weight": "transformer.wte.weight"}`); `counters` are endings
+    of buffers that hold no knowledge (`num_batches_tracked`) and start at zero.
+    """
+
+    segments: tuple[Segment, ...]
+    outside: tuple[Kind, ...]
+    ties: Mapping[str, str] = field(default_factory=dict)
+    counters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Family:
-    """An architecture as data. `kinds` repeat in every layer under `layer`; `outside` stand alone.
+    """An architecture as data.
 
-    `constants` gives the extents of the axes that no size changes (`patch`, `class` ...) from the config;
-    `build` makes the real model on a device; `flops` counts one forward pass of one sample (2 per multiply-add).
+    config: what all sizes have in common (classes, image size, vocabulary ...).
+    table: the tensors, from the config.
+    constants: the extents of the axes that no size changes (`patch`, `class` ...), from the config.
+    build: the real model of an architecture, with its library's own random start.
+    arguments: what makes the library build that model (its `config.json` keeps them).
+    flops: one forward pass of one sample (2 per multiply-add).
+    library: whose checkpoint folders are read and written.
+    data: fields of data specs and the config fields that must agree with them.
+    longest: the config field that bounds the `length` of text samples, if any.
+    head: the config fields that a new use may change; tensors whose shape depends on them start at random.
+    body: what the library puts before the names of the body's tensors in a model that also has a head.
+    depths: the blocks of every stage, from the config and the depth; `least_depth`: the smallest depth.
+    widths: the legal widths under a config, and what bounds them, for messages.
+    task: what the model is trained for under a config; `none` for a body without a head.
+    attention, mlp: whether sizes have heads and a free MLP width.
+    residual: whether blocks normalise before their maps (`pre`), after the sum (`post`), or are no residual blocks.
+    recognise: config and size of a foreign model (timm: the module; transformers: its config); None: another family.
     """
 
     name: str
-    layer: str
-    kinds: tuple[Kind, ...]
-    outside: tuple[Kind, ...]
     config: type[BaseModel]
+    table: Callable[[Any], Table]
     constants: Callable[[Any], Mapping[str, int]]
-    build: Callable[["Architecture", str], torch.nn.Module]
+    build: Callable[["Architecture"], nn.Module]
+    arguments: Callable[["Architecture"], dict[str, Any]]
     flops: Callable[["Architecture"], int]
+    library: Library
+    recognise: Callable[[Any], tuple[dict[str, Any], Size] | None]
+    data: Mapping[str, str]
+    longest: str | None = None
+    head: tuple[str, ...] = ()
+    body: str = ""
+    depths: Callable[[Any, int], tuple[int, ...]] = lambda _, depth: (depth,)
+    least_depth: Callable[[Any], int] = lambda _: 1
+    widths: Callable[[Any], tuple[Range, str]] = lambda _: (Range(), "")
+    task: Callable[[Any], Task] = lambda _: "classification"
+    attention: bool = True
+    mlp: bool = True
+    residual: Literal["pre", "post"] | None = "pre"
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """A family at one size, with its config (what sizes have in common: classes, image size ...)."""
+def repeat(prefix: str, *kinds: Kind, stage: int = 0, first: int = 0) -> Segment:
+    """A segment, as tables write it."""
+    return Segment(prefix, kinds, stage, first)
 
-    family: Family
-    config: BaseModel
-    size: Size
-    _axes: dict[str, tuple[Axis, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def at(self, size: Size) -> "Architecture":
-        """The same architecture at another size."""
-        return self if size == self.size else Architecture(self.family, self.config, size)
-
-    @cached_property
-    def kinds(self) -> dict[str, Kind]:
-        """All kinds by key; the key of a repeated kind holds `{layer}`."""
-        inside = {self.family.layer + kind.name: kind for kind in self.family.kinds}
-        return inside | {kind.name: kind for kind in self.family.outside}
-
-    def axes(self, key: str) -> tuple[Axis, ...]:
-        """The axes of a kind's stack. Scaling factors that stand side by side in one dimension are one axis."""
-        if key not in self._axes:
-            layer = (Axis("layer", self.size.depth, "layer"),) if "{layer}" in key else ()
-            dims = self.kinds[key].dims
-            self._axes[key] = layer + tuple(axis for group, role in dims for axis in self._split(group, role))
-        return self._axes[key]
-
-    def stack(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Gather a state dict into stacks. Raises `BadInputError` naming the first tensors that do not fit."""
-        self._check(weights)
-        return {
-            key: torch.stack([weights[name] for name in names]).view(self._stacked(key))
-            if "{layer}" in key
-            else weights[key].reshape(self._stacked(key))
-            for key, names in self._names.items()
-        }
-
-    def unstack(self, stacks: Stacks) -> Weights:
-        """The inverse of `stack`: a state dict of views into the stacks."""
-        weights: Weights = {}
-        for key, names in self._names.items():
-            shape = self.shape(key)
-            layers = (
-                stacks[key].reshape(len(names), *shape).unbind() if "{layer}" in key else [stacks[key].reshape(shape)]
-            )
-            weights.update(zip(names, layers, strict=True))
-        return weights
-
-    def shape(self, key: str) -> tuple[int, ...]:
-        """The shape of one real tensor of a kind."""
-        return tuple(prod(self._extent(name) for name in group) for group, _ in self.kinds[key].dims)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor of the real model's state dict."""
-        return {name: self.shape(key) for key, names in self._names.items() for name in names}
-
-    def parameters(self) -> int:
-        """How many numbers the model holds."""
-        return sum(prod(shape) for shape in self.shapes().values())
-
-    def flops(self) -> int:
-        """Floating-point operations of one forward pass of one sample, 2 per multiply-add."""
-        return self.family.flops(self)
-
-    def build(self, device: str = "cpu") -> torch.nn.Module:
-        """The real model with its library's own random start (nothing is computed on device `meta`)."""
-        return self.family.build(self, device)
-
-    def names(self, key: str) -> list[str]:
-        """The real tensors of a kind, by layer."""
-        return [key.format(layer=i) for i in range(self.size.depth)] if "{layer}" in key else [key]
-
-    @cached_property
-    def _names(self) -> dict[str, list[str]]:
-        return {key: self.names(key) for key in self.kinds}
-
-    @cached_property
-    def _extents(self) -> dict[str, int]:
-        size = self.size
-        scaling = {"width": size.width, "head": size.heads, "head_dim": size.head_dim, "mlp": size.mlp}
-        return scaling | dict(self.family.constants(self.config))
-
-    def _extent(self, name: str) -> int:
-        return int(name) if name.isdigit() else self._extents[name]
-
-    def _split(self, group: tuple[str, ...], role: Role) -> list[Axis]:
-        axes: list[Axis] = []
-        for name in group:
-            extent, scales = self._extent(name), name in SCALING
-            if scales and axes and axes[-1].role == role:
-                axes[-1] = Axis(f"{axes[-1].name} {name}", axes[-1].extent * extent, role)
-            else:
-                constant: Role = "part" if len(group) > 1 else "fixed"
-                axes.append(Axis(name, extent, role if scales else constant))
-        return axes
-
-    def _stacked(self, key: str) -> tuple[int, ...]:
-        return tuple(axis.extent for axis in self.axes(key))
-
-    def _check(self, weights: Mapping[str, Tensor]) -> None:
-        want = self.shapes()
-        wrong = [
-            f"{name} is {tuple(weights[name].shape) if name in weights else 'missing'}, expected {shape}"
-            for name, shape in want.items()
-            if name not in weights or tuple(weights[name].shape) != shape
-        ] + [f"{name} is not in the table" for name in weights if name not in want]
-        if wrong:
-            more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
-            raise BadInputError(f"weights do not fit family {self.family.name!r}: {'; '.join(wrong[:3])}{more}")
+def _side(text: str, role: Role) -> tuple[Dim, ...]:
+    return tuple((group, role) for group in _groups(text))
 
 
 def _groups(text: str) -> list[tuple[str, ...]]:

@@ -10,12 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
+from zoo.architecture import Architecture, Weights
 from zoo.card import learngene_card
 from zoo.errors import BadInputError, IntegrityError
 from zoo.families import architecture
-from zoo.family import Architecture, Weights
 from zoo.files import atomic_folder, digest_file, write_json
-from zoo.manifest import CARD, MANIFEST, TENSORS, Manifest, Preprocessing, verify
+from zoo.manifest import CARD, MANIFEST, TENSORS, TOKENIZER, Manifest, Preprocessing, verify
 from zoo.methods.base import Method
 from zoo.size import Size
 
@@ -29,16 +29,24 @@ class Learngene:
     tensors: Mapping[str, Tensor]
     parents: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
+    tokenizer: str | None = None
+    """The content of `tokenizer.json`, where the inputs are text."""
 
     def size(self, depth: int, width: int, heads: int | None = None, mlp: int | None = None) -> Size:
         """A legal size; what is left out follows the learngene's own proportions. Raises `BadInputError`."""
         return self.method.legal(self.source).size(depth, width, heads, mlp)
 
     def expand(self, size: Size) -> Weights:
-        """The weights (a state dict) of the model at `size`. Raises `BadInputError` for a size it cannot give."""
+        """The weights (a state dict) of the model at `size`. Raises `BadInputError` for a size it cannot give.
+
+        They share no memory with the learngene, so a model may be trained on them.
+        """
         self.method.legal(self.source).check(size)
         target = self.source.at(size)
-        return target.unstack(self.method.expand(self.tensors, self.source, target))
+        stacks = self.method.expand(self.tensors, self.source, target)
+        mine = {tensor.untyped_storage().data_ptr() for tensor in self.tensors.values()}
+        apart = {key: t.clone() if t.untyped_storage().data_ptr() in mine else t for key, t in stacks.items()}
+        return target.unstack(apart)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -55,6 +63,8 @@ class Learngene:
         with atomic_folder(folder) as temporary:
             save_file(_plain(self.tensors), temporary / TENSORS)
             manifest = self._describe(digest_file(temporary / TENSORS))
+            if self.tokenizer is not None:
+                (temporary / TOKENIZER).write_text(self.tokenizer, encoding="utf-8")
             write_json(temporary / MANIFEST, manifest.model_dump(mode="json"))
             (temporary / CARD).write_text(learngene_card(manifest), encoding="utf-8")
         return manifest
@@ -65,9 +75,9 @@ class Learngene:
         manifest = verify(folder)
         try:
             source = architecture(manifest.family, manifest.config, manifest.size)
-            learngene = cls(
-                manifest.method, source, load_file(folder / TENSORS), manifest.parents, manifest.preprocessing
-            )
+            tensors = load_file(folder / TENSORS)
+            tokenizer = (folder / TOKENIZER).read_text(encoding="utf-8") if manifest.tokenizer else None
+            learngene = cls(manifest.method, source, tensors, manifest.parents, manifest.preprocessing, tokenizer)
             _check_whole(learngene)
         except (BadInputError, SafetensorError) as error:
             raise IntegrityError(f"{folder}: {error}") from error
@@ -84,6 +94,7 @@ class Learngene:
                 "legal": self.method.legal(self.source),
                 "parents": self.parents,
                 "preprocessing": self.preprocessing,
+                "tokenizer": None if self.tokenizer is None else hashlib.sha256(self.tokenizer.encode()).hexdigest(),
                 "tensors": tensors_digest,
                 "parameters": sum(tensor.numel() for tensor in self.tensors.values()),
             }

@@ -15,8 +15,8 @@ from zoo.files import digest_file, digest_json
 from zoo.methods import AnyMethod
 from zoo.size import LegalSizes, Size
 
-SCHEMA = 1
-TENSORS, MANIFEST, CARD = "learngene.safetensors", "manifest.json", "README.md"
+SCHEMA = 2
+TENSORS, MANIFEST, CARD, TOKENIZER = "learngene.safetensors", "manifest.json", "README.md", "tokenizer.json"
 
 
 class Preprocessing(BaseModel):
@@ -32,13 +32,13 @@ class Manifest(BaseModel):
     """What a learngene is: enough to check it, to expand it, and to say where it comes from.
 
     `size` is the size it was made at, `legal` the sizes it can give, `parents` the digests of what it was made from,
-    `preprocessing` what its inputs went through, `tensors` the SHA-256 of the tensors' file, `parameters` how many
-    numbers that file holds.
+    `preprocessing` what images went through, `tokenizer` the SHA-256 of what made tokens of text, `tensors` the SHA-256
+    of the tensors' file, `parameters` how many numbers that file holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     family: str
     config: dict[str, Any]
     size: Size
@@ -46,6 +46,7 @@ class Manifest(BaseModel):
     legal: LegalSizes
     parents: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
+    tokenizer: str | None = None
     tensors: str
     parameters: int
 
@@ -63,11 +64,14 @@ def verify(folder: Path) -> Manifest:
         IntegrityError: bytes changed, a newer schema, a foreign or incomplete artifact.
     """
     manifest = read_manifest(folder)
-    path = folder / TENSORS
-    if not path.is_file():
-        raise IntegrityError(f"{path}: missing; the learngene is incomplete")
-    if (found := digest_file(path)) != manifest.tensors:
-        raise IntegrityError(f"{path}: digest {found[:12]}..., the manifest says {manifest.tensors[:12]}...")
+    for name, promised in ((TENSORS, manifest.tensors), (TOKENIZER, manifest.tokenizer)):
+        if promised is None:
+            continue
+        path = folder / name
+        if not path.is_file():
+            raise IntegrityError(f"{path}: missing; the learngene is incomplete")
+        if (found := digest_file(path)) != promised:
+            raise IntegrityError(f"{path}: digest {found[:12]}..., the manifest says {promised[:12]}...")
     return manifest
 
 
@@ -82,7 +86,7 @@ def read_manifest(folder: Path) -> Manifest:
         if schema != SCHEMA:
             raise IntegrityError(
                 f"{path}: schema_version {schema!r}; this version of learngene-zoo reads {SCHEMA}. "
-                "A newer one wrote this artifact: upgrade learngene-zoo"
+                "Upgrade learngene-zoo if the number is higher, make the learngene again if it is lower"
             )
         return Manifest.model_validate(content)
     except (

@@ -21,7 +21,7 @@ def test_a_recipe_ends_in_registered_champions(built: Zoo) -> None:
     shown = built("show", "pico.weit@champion", "--json").json
     assert shown["digest"] == entries["pico.weit"]["digest"]
     assert 0 <= shown["metrics"]["accuracy"] <= 1
-    assert shown["legal"]["width_multiple"] == 16
+    assert shown["legal"]["width"]["multiple"] == 16
 
 
 def test_a_second_run_reuses_everything_and_registers_nothing_new(built: Zoo) -> None:

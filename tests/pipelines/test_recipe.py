@@ -71,17 +71,34 @@ def test_stages_come_after_what_they_refer_to(recipe: Path) -> None:
         ),
         ("kind: digits", "kind: digts", "FILE:4: data: .*'digits', 'webdataset'"),
         ("kind: digits", "kind: digits, classes: 10", "FILE:4: data.classes: unknown field; legal fields:"),
-        ("run: condense", "run: condens", "FILE:18: stages.front: .*'pretrain', 'weit', 'condense'"),
+        ("run: condense", "run: condens", "FILE:18: stages.front: .*'pretrain', 'weit', .*'condense'"),
         (
             "weights: {stage: ancestor}",
             "weights: {stage: weet}",
             "FILE:20: stages.front.weights.stage: .*'weet'.*ancestor",
         ),
         ("weights: {stage: ancestor}", "weights: {stage: front}", "FILE:5: stages: .*circle: front -> front"),
-        ("weights: {stage: ancestor}", "weights: {stage: weit}", "FILE:20: .*'weit' gives no trained weights"),
+        (
+            "weights: {stage: ancestor}",
+            "weights: {stag: ancestor}",
+            "FILE:20: stages.front.weights: one of {stage: NAME}",
+        ),
+        ("weights: {stage: ancestor}", "weights: {folder: no/where}", "FILE:20: .*'no/where' is no checkpoint folder"),
+        (
+            "run: condense\n    weights: {stage: ancestor}",
+            "run: fit\n    learngene: {stage: ancestor}\n    size: {depth: 1, width: 16, heads: 1}"
+            "\n    train: {steps: 1}",
+            "FILE:20: stages.front.learngene: stage 'ancestor' gives no learngene",
+        ),
+        ("family: vit", "family: bert", "FILE:3: config.*img_size: .*fields of 'bert': vocab_size"),
+        (
+            "heads: 2}\n    method",
+            "heads: 0}\n    method",
+            "FILE:12: stages.weit.size: heads: missing; .* has attention",
+        ),
         ("{stage: weit}\n", "{stage: wet}\n", "FILE:22: register.pico.weit.stage: .*'wet'"),
         ("{stage: weit}\n", "{stage: ancestor}\n", "FILE:22: register.pico.weit: .*checkpoint, not a learngene"),
-        ("tile: 16", "tile: 24", "FILE:12: stages.weit.size: width: 32 .*24; legal values nearby: 24, 48"),
+        ("tile: 16", "tile: 24", "FILE:12: stages.weit.size: width: 32 .*24 .*legal values nearby: 24, 48"),
         (
             "width: 32, heads: 2}\n    train",
             "width: 32, heads: 3}\n    train",

@@ -2,7 +2,8 @@
 
 from trainers.data.config import Digits
 from trainers.dataset import Dataset
-from zoo import Architecture, Kronecker, Learngene, Size, architecture
+from zoo import Architecture, Kronecker, Learngene, Size
+from zoo.families import architecture
 
 PICO = Size(depth=2, width=32, heads=2, mlp=64)
 CONFIG = {"img_size": 8, "patch_size": 4, "in_chans": 1, "num_classes": 10}

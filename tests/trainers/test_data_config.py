@@ -10,7 +10,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from shard_maker import sample, write_folder, write_shard
 
-from trainers.data.config import Augment, Data, Digits, WebDataset, find_shards, identity
+from trainers.data.config import Augment, Data, Digits, WebDataset
+from trainers.data.files import find_shards
+from trainers.data.identity import identity
 from zoo.errors import BadInputError, NotFoundError
 
 
@@ -38,6 +40,7 @@ def test_the_kind_chooses_the_fields_and_the_default_augmentation() -> None:
     images = _Recipe.model_validate({"data": {"kind": "webdataset", "path": "x", "image_size": 32, "classes": 10}}).data
     assert isinstance(digits, Digits)
     assert digits.augment == Augment(crop=1, flip=False)
+    assert isinstance(images, WebDataset)
     assert images.augment == Augment(crop=4, flip=True)
 
 
@@ -128,10 +131,10 @@ def test_a_matching_file_that_is_no_shard_is_refused(folder: Path) -> None:
 
 
 def test_a_shard_cannot_be_training_and_test_data(folder: Path) -> None:
-    with pytest.raises(BadInputError, match=r"test-0\.tar\.gz is also a training shard"):
+    with pytest.raises(BadInputError, match=r"test-0\.tar\.gz is also training data"):
         identity(spec(folder, train="*"))
     shutil.copy(folder / "train-0.tar", folder / "test-1.tar")
-    with pytest.raises(BadInputError, match=r"test-1\.tar is also a training shard \(train-0\.tar\)"):
+    with pytest.raises(BadInputError, match=r"test-1\.tar is also training data \(train-0\.tar\)"):
         identity(spec(folder))
 
 

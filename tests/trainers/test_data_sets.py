@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from shard_maker import grey, write_folder
 from sklearn.datasets import load_digits
 
-from trainers.data.config import Digits, Split, WebDataset, identity
-from trainers.data.sets import ImageSet, open_data
+from trainers.data.config import Digits, Split, WebDataset
+from trainers.data.identity import identity
+from trainers.data.sets import ImageSet, open_images
 from trainers.data.shards import Sample, read_shard
 from trainers.data.split import held_out
 from zoo.errors import BadInputError
@@ -31,25 +32,25 @@ def contents(data: ImageSet) -> list[bytes]:
 
 
 def test_the_splits_of_digits_are_all_of_it_and_disjoint() -> None:
-    found = [content for split in SPLITS for content in contents(open_data(Digits(), split))]
+    found = [content for split in SPLITS for content in contents(open_images(Digits(), split))]
     pixels, labels = (np.asarray(array) for array in load_digits(return_X_y=True))
     images = np.round(pixels * 255 / 16).astype(np.uint8)
     expected = [i.tobytes() + bytes([label]) for i, label in zip(images, labels.tolist(), strict=True)]
     assert sorted(found) == sorted(expected)
-    assert [len(open_data(Digits(), split)) for split in SPLITS] == [1295, 143, 359]
+    assert [len(open_images(Digits(), split)) for split in SPLITS] == [1295, 143, 359]
 
 
 def test_every_split_of_digits_has_the_classes_in_proportion() -> None:
     whole = np.bincount(np.asarray(load_digits(return_X_y=True)[1])) / 1797
     for split in SPLITS:
-        data = open_data(Digits(), split)
+        data = open_images(Digits(), split)
         assert np.abs(np.bincount(data.labels) - whole * len(data)).max() <= 2
 
 
 def test_splits_are_the_same_in_another_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = [contents(open_data(Digits(), split)) for split in SPLITS]
+    here = [contents(open_images(Digits(), split)) for split in SPLITS]
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "another"))
-    assert [contents(open_data(Digits(), split)) for split in SPLITS] == here
+    assert [contents(open_images(Digits(), split)) for split in SPLITS] == here
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=80), st.floats(0, 0.5))
@@ -64,7 +65,7 @@ def test_held_out_takes_the_share_of_every_class(labels: list[int], share: float
 def test_validation_is_cut_from_the_limited_training_samples(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", shards=3, samples=10)
     spec = WebDataset(path=str(folder), image_size=4, classes=2, limit=20, validation=0.2)
-    train, validation, test = (open_data(spec, split) for split in SPLITS)
+    train, validation, test = (open_images(spec, split) for split in SPLITS)
     both = grey(train.images[train.rows]) + grey(validation.images[validation.rows])
     assert sorted(both) == list(range(20))
     assert np.bincount(validation.labels).tolist() == [2, 2]
@@ -74,17 +75,17 @@ def test_validation_is_cut_from_the_limited_training_samples(tmp_path: Path) -> 
 
 def test_a_share_that_leaves_no_validation_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"data\.validation: the share 0\.0 of 1438"):
-        open_data(Digits(validation=0.0), "validation")
+        open_images(Digits(validation=0.0), "validation")
     with pytest.raises(BadInputError, match=r"data\.validation: the share 0\.1 of 5"):
-        open_data(Digits(limit=5), "validation")
-    assert len(open_data(Digits(validation=0.0), "train")) == 1438
+        open_images(Digits(limit=5), "validation")
+    assert len(open_images(Digits(validation=0.0), "train")) == 1438
 
 
 @pytest.mark.skipif(not CIFAR.is_dir(), reason="../shared/data/cifar10 is not there")
 def test_cifar10_opens_and_its_labels_are_the_names_of_its_keys() -> None:
     spec = WebDataset(path=str(CIFAR), image_size=32, classes=10, limit=600)
     assert len(identity(spec)["shards"]["train"]) == 10
-    train, validation = open_data(spec, "train"), open_data(spec, "validation")
+    train, validation = open_images(spec, "train"), open_images(spec, "validation")
     assert (len(train), len(validation)) == (540, 60)
     assert train.mean == pytest.approx((0.49, 0.48, 0.45), abs=0.02)
     names = (CIFAR / "classes.txt").read_text().split()

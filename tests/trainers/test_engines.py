@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from pico import pico_arch, pico_data, pico_learngene
+from pico_text import text_data, tiny_arch, tiny_learngene, write_corpus
 
 from trainers.config import Execution, Training
 from trainers.engines import micro_batches
 from trainers.loop import train
+from trainers.metrics import read_metrics
 from trainers.objectives import Task
 from trainers.parametrization import Composed, Plain
 from zoo.errors import BadInputError
@@ -44,19 +46,28 @@ def two_workers(folder: Path, extensions: str, *args: str) -> int:
         ("composed", "deepspeed", "1"),
         ("composed", "deepspeed", "2"),
         ("plain", "deepspeed", "3"),
+        ("text-plain", "torch", "0"),
+        ("text-composed", "deepspeed", "2"),
+        ("text-plain", "deepspeed", "3"),
     ],
 )
 def test_two_interrupted_workers_end_where_one_undisturbed_worker_ends(
     kind: str, engine: str, zero: str, tmp_path: Path, extensions: str
 ) -> None:
-    alone = Plain(pico_arch(), seed=1) if kind == "plain" else Composed(pico_learngene(), masked=0.5)
-    train(alone, Task(), pico_data(), Training(steps=9, batch=32, lr=3e-3), Execution(), tmp_path / "alone")
+    text = kind.startswith("text")
+    arch, learngene = (tiny_arch(), tiny_learngene()) if text else (pico_arch(), pico_learngene())
+    alone = Plain(arch, seed=1) if kind.endswith("plain") else Composed(learngene, masked=0.5)
+    data = text_data(write_corpus(tmp_path / "corpus"), "masked") if text else pico_data()
+    train(alone, Task(), data, Training(steps=9, batch=32, lr=3e-3), Execution(), tmp_path / "alone")
     assert two_workers(tmp_path, extensions, kind, engine, zero, "6") != 0  # cut off after step 6, saved at step 3
     assert [path.name for path in (tmp_path / "checkpoints").glob("step-*")] == ["step-000000003"]
     assert two_workers(tmp_path, extensions, kind, engine, zero, "0") == 0
     together = torch.load(tmp_path / "end.pt", weights_only=True)
     for name, parameter in alone.named_parameters():
         torch.testing.assert_close(together[name], parameter.detach(), rtol=1e-3, atol=1e-4, msg=name)
+    ends = [read_metrics(path / "metrics.jsonl")[-1] for path in (tmp_path, tmp_path / "alone")]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-3)
+    assert ends[0].keys() == {"step", "eval_loss", "perplexity" if text else "accuracy"}
 
 
 def test_workers_exchange_gradients_once_a_step_however_many_micro_batches(tmp_path: Path) -> None:
@@ -66,6 +77,7 @@ import torch.distributed as dist
 from pico import pico_arch
 from trainers.config import Execution, Training
 from trainers.engines.plain_torch import TorchEngine
+from trainers.metrics import read_metrics
 from trainers.objectives import Task
 from trainers.parametrization import Plain
 from trainers.world import World

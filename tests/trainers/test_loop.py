@@ -11,7 +11,9 @@ from torch import Tensor
 
 from trainers.checkpoints import META
 from trainers.config import Execution, Training
+from trainers.data.sets import ImageSet
 from trainers.evaluate import evaluate
+from trainers.inputs import Inputs
 from trainers.loop import Progress, schedule, train
 from trainers.metrics import read_metrics
 from trainers.objectives import Task
@@ -97,7 +99,7 @@ def test_micro_batches_accumulate_to_the_whole_batch(kind: str, tmp_path: Path) 
 
 def test_a_diverging_loss_ends_the_training_at_its_step_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     class Poisoned(Plain):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x: Inputs) -> Tensor:
             return super().forward(x) * (float("nan") if self.training and self.step == 7 else 1.0)
 
         def begin(self, step: int, seed: int) -> None:
@@ -129,6 +131,7 @@ def test_a_model_that_diverges_in_its_last_step_is_no_result(tmp_path: Path) -> 
 
 def test_bad_samples_are_told_in_the_metrics(tmp_path: Path) -> None:
     data = pico_data()
+    assert isinstance(data.train, ImageSet)
     damaged = replace(data, train=replace(data.train, skipped=3))
     train(make("plain"), Task(), damaged, SETTINGS, Execution(), tmp_path)
     assert read_metrics(tmp_path / "metrics.jsonl")[0] == {"step": 0, "skipped_samples": 3}
@@ -136,9 +139,9 @@ def test_bad_samples_are_told_in_the_metrics(tmp_path: Path) -> None:
 
 def test_training_learns(tmp_path: Path) -> None:
     module = make("plain")
-    before = evaluate(module, module, pico_data(), ONE_WORKER)
+    before = evaluate(module, module, Task(), pico_data(), ONE_WORKER)
     run(module, tmp_path, Training(epochs=20, batch=32, lr=3e-3))
-    after = evaluate(module, module, pico_data(), ONE_WORKER)
+    after = evaluate(module, module, Task(), pico_data(), ONE_WORKER)
     assert after["eval_loss"] < before["eval_loss"] - 0.5
     assert after["accuracy"] > before["accuracy"]
 
@@ -189,8 +192,7 @@ def test_a_masked_step_computes_what_instantiate_would_give() -> None:
     step = next(s for s in range(50) if module.begin(s, 0) or str(module.target.size) == "1x16")
     module.begin(step, 0)
     size = learngene.size(1, 16)
-    model = pico_arch(size).build("meta")
-    model.load_state_dict(learngene.expand(size), assign=True)
+    model = pico_arch(size).assemble(learngene.expand(size))
     torch.testing.assert_close(module(x), model(x))
 
 
@@ -223,3 +225,8 @@ def test_a_checkpoint_of_another_engine_is_refused(tmp_path: Path) -> None:
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="4096"):
         run(make("plain"), tmp_path, Training(steps=1, batch=4096))
+
+
+def test_more_workers_than_held_out_samples_are_refused_before_training() -> None:
+    with pytest.raises(BadInputError, match=r"resources\.workers: 65 are more than the 64 held-out samples"):
+        pico_data().batches(65, 0, World(0, 65, ONE_WORKER.device))

@@ -17,8 +17,8 @@ from torch.testing import assert_close
 from zoo_samples import few, learngene, noise, vit
 
 from zoo.api import condense
+from zoo.architecture import Architecture, Weights
 from zoo.checkpoint import Checkpoint
-from zoo.family import Architecture, Weights
 from zoo.methods.front import Front, Normalization
 from zoo.size import Size
 from zoo.transforms import dct

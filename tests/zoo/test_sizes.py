@@ -9,9 +9,9 @@ from zoo_samples import few, vit
 from zoo.errors import BadInputError
 from zoo.methods.front import Front
 from zoo.methods.kronecker import Kronecker
-from zoo.size import LegalSizes, Size
+from zoo.size import LegalSizes, Range, Size
 
-LEGAL = LegalSizes(width_multiple=32, mlp_multiple=32, head_dim=48, mlp_ratio=4)
+LEGAL = LegalSizes(width=Range(multiple=32), mlp=Range(multiple=32), head_dim=48, mlp_ratio=4)
 
 
 def refusal(legal: LegalSizes, depth: int, width: int, heads: int | None = None, mlp: int | None = None) -> str:
@@ -22,27 +22,27 @@ def refusal(legal: LegalSizes, depth: int, width: int, heads: int | None = None,
 
 @pytest.mark.parametrize("depth", [0, -1])
 def test_depth_must_be_at_least_one(depth: int) -> None:
-    assert refusal(LEGAL, depth, 96) == f"depth: {depth} is not legal; it must be at least 1"
+    assert refusal(LEGAL, depth, 96).startswith(f"depth: {depth} is not legal; it must be at least 1")
 
 
 @pytest.mark.parametrize(("width", "nearby"), [(100, "96, 128"), (31, "32"), (0, "32"), (-40, "32")])
 def test_a_wrong_width_names_the_nearest_legal_ones(width: int, nearby: str) -> None:
     message = refusal(LEGAL, 2, width, heads=1)
-    assert message == f"width: {width} is not a multiple of 32; legal values nearby: {nearby}"
+    assert message == f"width: {width} is not legal; it must be a multiple of 32; legal values nearby: {nearby}"
 
 
 def test_without_heads_the_width_must_hold_whole_heads_and_whole_tiles() -> None:
     """Heads of 48 and tiles of 32 meet at 96: 48 and 64 must not be offered."""
     message = refusal(LEGAL, 2, 160)
-    assert message.startswith("width: 160 is not a multiple of 96 (heads of 48 channels; --heads H")
+    assert message.startswith("width: 160 is not legal; it must be a multiple of 96 (heads of 48 channels; --heads H")
     assert message.endswith("legal values nearby: 96, 192")
-    assert str(LEGAL) == "any depth, width a multiple of 96"
+    assert str(LEGAL) == "depth at least 1, width a multiple of 96"
 
 
 @few
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 300))
 def test_the_widths_that_a_refusal_names_are_legal(multiple: int, head_dim: int, width: int) -> None:
-    legal = LegalSizes(width_multiple=multiple, head_dim=head_dim, mlp_ratio=4)
+    legal = LegalSizes(width=Range(multiple=multiple), head_dim=head_dim, mlp_ratio=4)
     try:
         assert legal.size(1, width).head_dim == head_dim
     except BadInputError as error:
@@ -63,7 +63,7 @@ def test_what_is_left_out_follows_the_proportions() -> None:
 @few
 @given(st.integers(1, 40), st.floats(0.01, 8))
 def test_a_filled_in_mlp_is_always_legal(tiles: int, ratio: float) -> None:
-    legal = LegalSizes(width_multiple=8, mlp_multiple=8, head_dim=8, mlp_ratio=ratio)
+    legal = LegalSizes(width=Range(multiple=8), mlp=Range(multiple=8), head_dim=8, mlp_ratio=ratio)
     assert legal.size(1, 8 * tiles).mlp % 8 == 0
 
 
@@ -78,13 +78,14 @@ def test_wrong_heads_name_the_nearest_legal_ones(heads: int, nearby: str) -> Non
 @pytest.mark.parametrize(("mlp", "nearby"), [(100, "96, 128"), (0, "32")])
 def test_a_wrong_mlp_names_the_nearest_legal_ones(mlp: int, nearby: str) -> None:
     message = refusal(LEGAL, 2, 96, mlp=mlp)
-    assert message == f"mlp: {mlp} is not a multiple of 32; legal values nearby: {nearby}"
+    assert message == f"mlp: {mlp} is not legal; it must be a multiple of 32; legal values nearby: {nearby}"
 
 
 def test_a_method_offers_what_its_tile_and_the_source_allow() -> None:
     source = vit(width=96, heads=3, mlp=240)
     assert Front().legal(source) == LegalSizes(head_dim=32, mlp_ratio=2.5)
-    want = LegalSizes(width_multiple=16, mlp_multiple=16, head_dim=32, mlp_ratio=2.5)
+    tiles = Range(multiple=16)
+    want = LegalSizes(width=tiles, mlp=tiles, head_dim=32, mlp_ratio=2.5, why="tiles of 16")
     assert Kronecker(tile=16).legal(source) == want
 
 
@@ -99,7 +100,7 @@ def test_a_size_has_an_mlp_of_four_widths_unless_given() -> None:
     [
         ({"depth": 0, "width": 12, "heads": 3}, "depth"),
         ({"depth": 1, "width": -12, "heads": 3}, "width"),
-        ({"depth": 1, "width": 12, "heads": 0}, "heads"),
+        ({"depth": 1, "width": 12, "heads": -1}, "heads"),
         ({"depth": 1, "width": 12, "heads": 5}, "heads: 5 does not divide width 12; legal heads: 1, 2, 3, 4, 6, 12"),
         ({"depth": 1, "width": 12, "heads": 3, "mlp": 0}, "mlp"),
         ({"depth": 1, "width": 12, "heads": 3, "hidden": 24}, "hidden"),

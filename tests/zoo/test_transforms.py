@@ -44,6 +44,20 @@ def test_compose_is_the_sum_of_kronecker_products(batch: list[int], a: int, b: i
 
 
 @few
+@given(st.lists(small, max_size=2), small, small, small, small, small, st.lists(small, min_size=1, max_size=2))
+def test_templates_of_convolutions_hold_whole_kernels(
+    batch: list[int], a: int, b: int, n: int, u: int, v: int, kernel: list[int]
+) -> None:
+    scalers, templates = randn(*batch, a, b, n), randn(n, u, v, *kernel)
+    composed = compose(scalers, templates)
+    assert composed.shape == (*batch, a * u, b * v, *kernel)
+    for index in product(*map(range, (*batch, a, b, u, v))):
+        *layer, row, column, i, j = index
+        want = sum(scalers[(*layer, row, column, t)] * templates[t, i, j] for t in range(n))
+        assert_close(composed[(*layer, row * u + i, column * v + j)], want)
+
+
+@few
 @given(small, small, small, small)
 def test_the_other_order_is_the_same_up_to_a_permutation(a: int, b: int, u: int, v: int) -> None:
     """Row `(a, u)` of kron(S, T) is row `(u, a)` of kron(T, S); so with the columns."""

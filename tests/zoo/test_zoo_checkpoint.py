@@ -15,9 +15,9 @@ from torch.testing import assert_close
 from zoo_samples import images, noise, vit
 
 from zoo.api import condense, instantiate
+from zoo.architecture import Architecture
 from zoo.checkpoint import CARD, CONFIG, WEIGHTS, Checkpoint, read_checkpoint, save_checkpoint
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
-from zoo.family import Architecture
 from zoo.files import digest_file
 from zoo.manifest import Preprocessing
 from zoo.methods.front import Front
@@ -127,7 +127,7 @@ def test_saving_does_not_take_the_weights_away(tmp_path: Path) -> None:
     assert all(tensor.requires_grad and tensor.grad is None for tensor in weights.values())
 
 
-@pytest.mark.parametrize(("name", "noun"), [("test_resnet", "ResNet"), ("test_convnext", "ConvNeXt")])
+@pytest.mark.parametrize(("name", "noun"), [("test_efficientnet", "EfficientNet"), ("test_byobnet", "ByobNet")])
 def test_another_architecture_is_refused_by_its_name(tmp_path: Path, name: str, noun: str) -> None:
     with pytest.raises(BadInputError, match=f"a {noun} is of no family of the zoo; legal families: vit"):
         read_checkpoint(timm_folder(tmp_path / "other", name))
@@ -140,7 +140,7 @@ def test_another_architecture_is_refused_by_its_name(tmp_path: Path, name: str, 
         ({"init_values": 0.1}, r"ls1.gamma is not in the table"),
         ({"qkv_bias": False}, r"attn.qkv.bias is missing, expected \(192,\)"),
         ({"no_embed_class": True}, r"pos_embed is \(1, 4, 64\), expected \(1, 5, 64\)"),
-        ({"img_size": (32, 64)}, "images and patches must be square, got 32x64"),
+        ({"img_size": (32, 64)}, "images and patches must be square, got images of 32x64"),
         ({"num_classes": 0}, "config.num_classes"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -156,8 +156,8 @@ def test_a_vit_with_other_tensors_is_refused_by_their_names(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"act_layer": "gelu_tanh"}, r"activation is GELUTanh\(\); family 'vit' has GELU"),
-        ({"global_pool": "avg", "fc_norm": False}, "global_pool is 'avg'; family 'vit' has 'token'"),
+        ({"act_layer": "gelu_tanh"}, r"the model has '.*GELUTanh\(\)'; family 'vit' has .*GELU\("),
+        ({"global_pool": "avg", "fc_norm": False}, "the model has 'avg'; family 'vit' has 'token'"),
     ],
 )
 def test_a_vit_with_the_same_tensors_but_another_function_is_refused(
@@ -200,7 +200,7 @@ def test_unreadable_files_are_damage(folder: Path, name: str, content: bytes) ->
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"model_type": "bert"}, "no field 'architecture'; not a checkpoint of timm"),
+        ({"colour": "red"}, "no field 'architecture' or .*; not a checkpoint of timm"),
         ([], "not a checkpoint of timm"),
         (3, "not a checkpoint of timm"),
         ({"architecture": "no_such_model"}, "timm cannot build this model: .*no_such_model"),
@@ -219,6 +219,6 @@ def test_a_config_that_timm_cannot_use_is_refused(folder: Path, content: object,
 def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     weights = noise(ARCH)
     del weights["head.bias"]
-    with pytest.raises(RuntimeError, match=r"head\.bias"):
+    with pytest.raises(BadInputError, match=r"head\.bias is missing"):
         save_checkpoint(tmp_path / "ready", Checkpoint(ARCH, weights), origin=ORIGIN)
     assert list(tmp_path.iterdir()) == []

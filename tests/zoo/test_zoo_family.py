@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from zoo_samples import few, noise, vit
 
+from zoo.architecture import Architecture
 from zoo.errors import BadInputError
 from zoo.families import FAMILIES, architecture
 from zoo.families.vit import timm_args
-from zoo.family import Architecture
 from zoo.size import Size
 
 IMAGENET = {"img_size": 224, "patch_size": 16, "in_chans": 3, "num_classes": 1000}
@@ -29,13 +29,13 @@ grid = pytest.mark.parametrize("arch", GRID, ids=lambda arch: f"{arch.size}-{arc
 
 @grid
 def test_names_and_shapes_equal_the_real_state_dict(arch: Architecture) -> None:
-    real = {name: tuple(tensor.shape) for name, tensor in arch.build("meta").state_dict().items()}
+    real = {name: tuple(tensor.shape) for name, tensor in arch.skeleton().state_dict().items()}
     assert arch.shapes() == real
 
 
 @grid
 def test_parameters_equal_the_real_count(arch: Architecture) -> None:
-    assert arch.parameters() == sum(parameter.numel() for parameter in arch.build("meta").parameters())
+    assert arch.parameters() == sum(parameter.numel() for parameter in arch.skeleton().parameters())
 
 
 @grid
@@ -43,7 +43,7 @@ def test_flops_equal_torchs_counter_on_the_real_model(arch: Architecture) -> Non
     config = arch.config.model_dump()
     image = torch.zeros(1, config["in_chans"], config["img_size"], config["img_size"], device="meta")
     with FlopCounterMode(display=False) as counter:
-        arch.build("meta")(image)
+        arch.skeleton()(image)
     assert arch.flops() == counter.get_total_flops()
 
 
@@ -65,7 +65,7 @@ def test_timm_gets_exactly_the_wanted_mlp(head_dim: int, heads: int, mlp: int) -
 
 def test_weight_decay_applies_to_what_timm_decays() -> None:
     arch = vit(depth=1)
-    model = arch.build("meta")
+    model = arch.skeleton()
     kept_out = model.get_parameter("cls_token"), model.get_parameter("pos_embed")
     decayed = {name for name, p in model.named_parameters() if p.ndim > 1 and all(p is not k for k in kept_out)}
     assert {key.format(layer=0) for key, kind in arch.kinds.items() if kind.decays} == decayed
@@ -118,8 +118,8 @@ def test_of_many_wrong_tensors_the_first_are_named_and_the_rest_counted() -> Non
 
 
 def test_an_unknown_family_is_refused_with_the_legal_names() -> None:
-    with pytest.raises(BadInputError, match=f"family: 'resnet' is not known; legal values: {', '.join(FAMILIES)}"):
-        architecture("resnet", {}, Size(depth=1, width=8, heads=2))
+    with pytest.raises(BadInputError, match=f"family: 'lstm' is not known; legal values: {', '.join(FAMILIES)}"):
+        architecture("lstm", {}, Size(depth=1, width=8, heads=2))
 
 
 @pytest.mark.parametrize(

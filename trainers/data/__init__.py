@@ -1,1 +1,1 @@
-"""Images for the training loop: what a recipe says, the cache of a node, and batches by step."""
+"""Images and text for the training loop: what a recipe says, the cache of a node, and batches by step."""

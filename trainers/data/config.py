@@ -1,18 +1,12 @@
-"""What a recipe says about data, and the identity of the data it names (the content, never the path)."""
+"""What a recipe says about data. A family must match `image_size`, `channels`, `classes`, `vocab`, `length`, `task`."""
 
-import fnmatch
-import json
-import time
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from zoo.errors import BadInputError, NotFoundError
-from zoo.files import digest_file, digest_json, home, write_json
+from trainers.data.tokenizer import SMALLEST_VOCAB, SPECIAL_TOKENS, tokenizer_file, vocab_size
 
 FORMAT = 1  # raise it when the same spec comes to mean other samples: caches and stage keys change with it
-SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
 Split = Literal["train", "validation", "test"]
 Part = Literal["train", "test"]  # what lies in the files; `validation` is cut from `train`
@@ -72,64 +66,51 @@ class WebDataset(_Common):
     augment: Augment = Field(default_factory=lambda spec: Augment(flip=True, crop=spec["image_size"] // 8))
 
 
-Data = Annotated[Digits | WebDataset, Field(discriminator="kind")]
+class Text(_Common):
+    """Text files to model, or tables of labelled sentences.
 
-
-def identity(spec: Digits | WebDataset) -> dict[str, Any]:
-    """Plain JSON that is equal exactly when the samples (and their augmentation) are: for the keys of stages.
-
-    Where the shards lie, and limits that can only refuse, are not part of it. The first call reads all shards
-    to digest them; the digests are cached by path, size and modification time.
+    path: a folder; or one file, whose first 90 % are `train` and last 10 % `test`, cut at a line's end.
+    train, test: patterns for the names of the files in the folder `path`.
+    task: `causal` predicts the next token at every position of a block of `length` tokens; `masked` predicts the 15 %
+        of the tokens of a block that BERT would hide; `classification` reads lines `sentence<TAB>label`.
+    length: tokens in every sample, special ones included; longer sentences are cut, shorter ones padded.
+    tokenizer: a `tokenizer.json`, or a folder with one (as transformers writes it). Without it a byte-level BPE of
+        `vocab` tokens is trained on the training texts.
+    vocab: how many token ids there are; with `tokenizer` its own number, which need not be given.
     """
-    fields = spec.model_dump(mode="json", exclude={"path", "train", "test", "max_bad", "max_decoded_gb"})
-    if isinstance(spec, Digits):
-        return {"format": FORMAT, **fields}
-    shards = {part: shard_digests(spec, part) for part in ("train", "test")}
-    both = {digest: name for name, digest in shards["train"].items()}
-    for name, digest in shards["test"].items():
-        if digest in both:
-            raise BadInputError(
-                f"data.test: shard {name} is also a training shard ({both[digest]}): "
-                f"the patterns {spec.train!r} and {spec.test!r} must not share samples"
-            )
-    return {"format": FORMAT, **fields, "shards": shards}
+
+    kind: Literal["text"] = "text"
+    path: str
+    task: Literal["causal", "masked", "classification"]
+    length: int = Field(ge=2)
+    train: str = "train*"
+    test: str = "test*"
+    classes: int | None = Field(default=None, ge=2, validate_default=True)
+    tokenizer: str | None = None
+    vocab: int = Field(default=0, validate_default=True)
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_belong_to_sentences(cls, classes: int | None, info: ValidationInfo) -> int | None:
+        if (classes is None) == (info.data.get("task") == "classification"):
+            raise ValueError("needed for task classification, and for no other")
+        return classes
+
+    @field_validator("vocab")
+    @classmethod
+    def _vocab_is_the_tokenizers(cls, vocab: int, info: ValidationInfo) -> int:
+        path = info.data.get("tokenizer")
+        if path is None:
+            if vocab < SMALLEST_VOCAB:
+                raise ValueError(
+                    f"at least {SMALLEST_VOCAB} (256 bytes and the special tokens {', '.join(SPECIAL_TOKENS)}), "
+                    "or leave it out and give tokenizer"
+                )
+            return vocab
+        size = vocab_size(tokenizer_file(path))
+        if vocab not in (0, size):
+            raise ValueError(f"the tokenizer {path!r} has {size}; leave it out")
+        return size
 
 
-def find_shards(spec: WebDataset, part: Part) -> list[Path]:
-    """The shards of a part in the order of their names."""
-    folder = Path(spec.path).expanduser().absolute()
-    if not folder.is_dir():
-        raise NotFoundError(f"data.path: {spec.path!r}: there is no folder {folder}")
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    pattern = getattr(spec, part)
-    found = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-    if not found:
-        listing = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
-        raise BadInputError(f"data.{part}: no shard in {folder} matches {pattern!r}; there is: {listing or 'nothing'}")
-    for name in found:
-        if not name.endswith(SHARD_ENDINGS):
-            raise BadInputError(
-                f"data.{part}: {pattern!r} matches {name} in {folder}, which is not a shard; "
-                f"legal endings: {', '.join(SHARD_ENDINGS)}"
-            )
-    return [folder / name for name in found]
-
-
-def shard_digests(spec: WebDataset, part: Part) -> dict[str, str]:
-    """The SHA-256 of every shard of a part by its name, from the cache where the file did not change."""
-    shards = find_shards(spec, part)
-    cache = home() / "cache" / "digests" / f"{digest_json([str(shard) for shard in shards])}.json"
-    known = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else {}
-    fresh: dict[str, Any] = {}
-    digests: dict[str, str] = {}
-    for shard in shards:
-        stat = shard.stat()
-        state = [stat.st_size, stat.st_mtime_ns]
-        old = known.get(shard.name, {})
-        digest = digests[shard.name] = old["digest"] if old.get("state") == state else digest_file(shard)
-        if time.time_ns() - stat.st_mtime_ns > 2_000_000_000:  # within one tick a file may change unseen
-            fresh[shard.name] = {"state": state, "digest": digest}
-    if fresh != known:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_json(cache, fresh)
-    return digests
+Data = Annotated[Digits | WebDataset | Text, Field(discriminator="kind")]

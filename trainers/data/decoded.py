@@ -6,19 +6,18 @@ After that every process of the node reaches any sample at random: nothing to de
 
 import json
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
-from trainers.data.config import FORMAT, Digits, Part, WebDataset, shard_digests
+from trainers.data.cache import cached, reading
+from trainers.data.config import FORMAT, Digits, Part, WebDataset
 from trainers.data.digits import write_digits
+from trainers.data.files import digests, find_shards
 from trainers.data.writer import OnDecoded, write_shards
-from zoo.errors import BadInputError, IntegrityError
-from zoo.files import atomic_folder, digest_json, home
+from zoo.errors import BadInputError
 
 _log = logging.getLogger(__name__)
 
@@ -47,19 +46,15 @@ def decoded(spec: Digits | WebDataset, part: Part, on_decoded: OnDecoded | None 
         IntegrityError: the cache is damaged, or the disk is full.
     """
     limit = spec.limit if part == "train" else None
-    digest = digest_json({"format": FORMAT, "limit": limit, "content": _content(spec, part)})
-    target = home() / "cache" / "data" / digest
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.exists():
-            for abandoned in target.parent.glob(f".{digest}.*"):  # by a process that was killed
-                shutil.rmtree(abandoned)
-            with atomic_folder(target) as folder:
-                if isinstance(spec, Digits):
-                    write_digits(part, limit, folder)
-                else:
-                    write_shards(spec, part, limit, folder, on_decoded)
-    images, meta = _load(target)
+
+    def write(folder: Path) -> None:
+        if isinstance(spec, Digits):
+            write_digits(part, limit, folder)
+        else:
+            write_shards(spec, part, limit, folder, on_decoded)
+
+    folder = cached("data", {"format": FORMAT, "limit": limit, "content": _content(spec, part)}, write)
+    images, meta = _load(folder)
     if isinstance(spec, WebDataset) and meta["first"]:
         _judge(spec, part, len(images.labels), meta)
     return images
@@ -69,16 +64,14 @@ def _content(spec: Digits | WebDataset, part: Part) -> dict[str, Any]:
     """What the arrays depend on; less than the identity: a new augmentation decodes nothing anew."""
     if isinstance(spec, Digits):
         return {"kind": spec.kind, "part": part}
-    return spec.model_dump(include={"image_size", "channels", "classes"}) | {"shards": shard_digests(spec, part)}
+    return spec.model_dump(include={"image_size", "channels", "classes"}) | {"shards": digests(find_shards(spec, part))}
 
 
 def _load(folder: Path) -> tuple[Images, dict[str, Any]]:
-    try:
+    with reading(folder):
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{folder}: decoded data are damaged ({error}); delete the folder") from error
     return Images(images, labels, tuple(meta["mean"]), tuple(meta["std"]), meta["bad"], meta["lost"]), meta
 
 

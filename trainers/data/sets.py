@@ -1,25 +1,33 @@
-"""`ImageSet`: one split of a data set, ready for random access."""
+"""`ImageSet`: one split of a data set of images.
 
-from dataclasses import dataclass
+B samples, C channels, H x W pixels.
+"""
+
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from trainers.data.config import Digits, Split, WebDataset
+from trainers.data.augment import crop_and_flip
+from trainers.data.config import Augment, Digits, Split, WebDataset
 from trainers.data.decoded import decoded
-from trainers.data.split import held_out
+from trainers.data.samples import Draws, Samples
+from trainers.data.split import rows_of
 from trainers.data.writer import OnDecoded
 from zoo.errors import BadInputError
+from zoo.manifest import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet:
-    """A split.
+class ImageSet(Samples):
+    """A split of images. Inputs are normalised, float32 (B, C, H, W); targets are classes, int64 (B,).
 
     images: uint8 (., H, W, C), memory-mapped; may hold samples of other splits.
     rows: int64 (N,), which images belong to this split.
     labels: int64 (N,), each in 0..classes-1.
     mean, std: of the channels of the training images, in units of 0..1.
-    skipped: how many samples of the files could not be used.
+    augment: what training does to the images; evaluation shows them as they are.
     """
 
     images: np.ndarray
@@ -29,25 +37,57 @@ class ImageSet:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     skipped: int = 0
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        """Refuse a padding as large as the images."""
+        if self.augment.crop >= self.images.shape[1]:
+            raise BadInputError(
+                f"data.augment.crop: {self.augment.crop} pixels of padding; "
+                f"legal: less than the image size {self.images.shape[1]}"
+            )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The normalisation of the channels."""
+        return Preprocessing(mean=self.mean, std=self.std)
 
     def __len__(self) -> int:
-        """The number of samples."""
+        """The number of images in this split."""
         return len(self.rows)
 
+    def draw(self, random: torch.Generator, count: int) -> Draws:
+        """The corner (B, 2) at which each padded image is cut, and whether it is mirrored (B,)."""
+        corner_B2 = torch.randint(2 * self.augment.crop + 1, (count, 2), generator=random)
+        flip_B = torch.rand(count, generator=random) < (0.5 if self.augment.flip else 0)
+        return corner_B2, flip_B
 
-def open_data(spec: Digits | WebDataset, split: Split, on_decoded: OnDecoded | None = None) -> ImageSet:
-    """A split of the data that a recipe names, decoded if this node has not done so.
+    def training(self, index: np.ndarray, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Augmented images."""
+        corner_B2, flip_B = (draw.numpy() for draw in draws)
+        x_BCHW = crop_and_flip(self.images[self.rows[index]], self.augment.crop, corner_B2, flip_B)
+        return self._normalised(x_BCHW), torch.tensor(self.labels[index])
+
+    def evaluation(self, index: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Images as they are."""
+        x_BHWC = self.images[self.rows[index]]
+        return self._normalised(x_BHWC.transpose(0, 3, 1, 2)), torch.tensor(self.labels[index])
+
+    def _normalised(self, x_BCHW: np.ndarray) -> Tensor:
+        mean_C11, std_C11 = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (self.mean, self.std))
+        x = torch.from_numpy(np.ascontiguousarray(x_BCHW)).float()
+        return x.sub_(mean_C11).div_(std_C11)
+
+
+def open_images(spec: Digits | WebDataset, split: Split, on_decoded: OnDecoded | None = None) -> ImageSet:
+    """A split of the images that a recipe names, decoded if this node has not done so.
 
     `validation` is cut from the training samples, the same ones every time. The statistics are those of the
     training images before that cut, for every split, so that all are normalised alike.
     """
     train = decoded(spec, "train", on_decoded)
     part = decoded(spec, "test", on_decoded) if split == "test" else train
-    rows = np.arange(len(part.labels))
-    if split != "test":
-        rows = rows[held_out(part.labels, spec.validation) == (split == "validation")]
-    if not len(rows):
-        raise BadInputError(
-            f"data.validation: the share {spec.validation} of {len(part.labels)} training samples is none"
-        )
-    return ImageSet(part.images, rows, part.labels[rows], spec.classes, train.mean, train.std, part.bad + part.lost)
+    rows = rows_of(split, part.labels, spec.validation)
+    skipped = part.bad + part.lost
+    labels = part.labels[rows]
+    return ImageSet(part.images, rows, labels, spec.classes, train.mean, train.std, skipped, spec.augment)

@@ -2,6 +2,20 @@
 
 import numpy as np
 
+from trainers.data.config import Split
+from zoo.errors import BadInputError
+
+
+def rows_of(split: Split, labels: np.ndarray, share: float) -> np.ndarray:
+    """Which samples of a part belong to a split: of `test` all; `validation` is cut from `train`, never empty."""
+    rows = np.arange(len(labels))
+    if split == "test":
+        return rows
+    chosen = rows[held_out(labels, share) == (split == "validation")]
+    if not len(chosen):
+        raise BadInputError(f"data.validation: the share {share} of {len(labels)} training samples is none")
+    return chosen
+
 
 def held_out(labels: np.ndarray, share: float) -> np.ndarray:
     """A mask over the samples; floor(share * N) of them are set aside.

@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from trainers.data.config import Part, WebDataset, find_shards
+from trainers.data.config import Part, WebDataset
+from trainers.data.files import find_shards
+from trainers.data.npy import GrowingArray
 from trainers.data.shards import Bad, Sample, decode, read_shard
 from trainers.data.statistics import channel_statistics, histogram
 from zoo.errors import BadInputError
@@ -29,8 +31,9 @@ def write_shards(spec: WebDataset, part: Part, limit: int | None, folder: Path, 
     """
     work = partial(_try_decode, size=spec.image_size, channels=spec.channels)
     samples = chain.from_iterable(read_shard(path, spec.classes) for path in find_shards(spec, part))
-    with (folder / "images.npy").open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as threads:
-        writer = _Writer(file, spec, limit)
+    row = (spec.image_size, spec.image_size, spec.channels)
+    with GrowingArray(folder / "images.npy", np.uint8, row) as array, ThreadPoolExecutor(os.cpu_count()) as threads:
+        writer = _Writer(array, spec, limit)
         while not writer.full and (chunk := list(islice(samples, _CHUNK))):
             writer.append(threads.map(work, chunk))
             if on_decoded:
@@ -38,7 +41,6 @@ def write_shards(spec: WebDataset, part: Part, limit: int | None, folder: Path, 
         if not writer.labels:
             reason = f"; the first: {writer.bad[0]}" if writer.bad else ""
             raise BadInputError(f"data.{part}: the shards in {spec.path} hold no usable sample{reason}")
-        writer.write_header()
     np.save(folder / "labels.npy", np.array(writer.labels, np.int64))
     write_json(folder / "meta.json", writer.meta())
 
@@ -53,22 +55,14 @@ def _try_decode(sample: Sample | Bad, size: int, channels: int) -> Result:
 
 
 class _Writer:
-    """Appends images to an `.npy` file whose length is not known before the end, and keeps the counts."""
+    """Appends images and keeps the counts."""
 
-    def __init__(self, file: IO[bytes], spec: WebDataset, limit: int | None) -> None:
+    def __init__(self, array: GrowingArray, spec: WebDataset, limit: int | None) -> None:
         self.labels: list[int] = []
         self.bad: list[Bad] = []
         self._read: Counter[str] = Counter()  # samples of each shard, bad ones included
         self._histogram_CV = np.zeros((spec.channels, 256), np.int64)
-        self._file, self._spec, self._limit = file, spec, limit
-        self.write_header()
-
-    def write_header(self) -> None:
-        """Write the header in place: numpy pads it so that it keeps its length when the first axis grows."""
-        shape = (len(self.labels), self._spec.image_size, self._spec.image_size, self._spec.channels)
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        self._file.seek(0)
-        np.lib.format.write_array_header_1_0(self._file, header)
+        self._array, self._spec, self._limit = array, spec, limit
 
     @property
     def full(self) -> bool:
@@ -92,7 +86,7 @@ class _Writer:
             self._check_size(len(self.labels) * images[0].nbytes)
             images_NHWC = np.stack(images)
             self._histogram_CV += histogram(images_NHWC)
-            self._file.write(images_NHWC.data)
+            self._array.append(images_NHWC)
 
     def _check_size(self, size: int) -> None:
         limit = self._spec.max_decoded_gb

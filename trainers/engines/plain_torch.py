@@ -1,5 +1,6 @@
 """The `torch` engine: DistributedDataParallel where there are several workers, nothing but torch."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from trainers.config import Execution, Training
-from trainers.engines.base import Engine
+from trainers.engines.base import Engine, set_lr
+from trainers.inputs import Inputs
 from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
+from trainers.scaled import scaled_clip_
 from trainers.world import World
 
 STATE = "state.pt"
@@ -28,25 +31,29 @@ class TorchEngine(Engine):
         self._optimizer = self.optimizer()
         self._trained = [p for p in module.parameters() if p.requires_grad]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Inputs) -> Tensor:
         """The module's output; with bf16 under autocast, parameters and gradients stay fp32."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
             return self._call(x)
 
-    def accumulate(self, x: Tensor, y: Tensor, objective: Objective, part: int) -> Tensor:
+    def accumulate(self, x: Inputs, y: Tensor, objective: Objective, part: int) -> Tensor:
         """Workers exchange gradients with the last part only (torch wants the forward pass inside `no_sync` too)."""
         last = part == self.parts - 1
         quiet = self._call.no_sync() if isinstance(self._call, DistributedDataParallel) and not last else nullcontext()
         with quiet:
-            loss = objective(self.forward(x), y)
+            loss = objective(self.forward, x, y)
             (loss / self.parts).backward()
         return loss.detach()
 
     def step(self, lr: float) -> float:
-        """One AdamW step."""
-        norm = clip_grad_norm_(self._trained, self.training.clip or float("inf"))
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
+        """One optimizer step."""
+        limit = self.training.clip or float("inf")
+        multipliers = self.module.multipliers
+        if multipliers:
+            norm = scaled_clip_(self.module.named_parameters(), multipliers, limit)
+        else:
+            norm = clip_grad_norm_(self._trained, limit)
+        set_lr(self._optimizer, lr)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return float(norm)
@@ -63,3 +70,15 @@ class TorchEngine(Engine):
         state = torch.load(folder / STATE, map_location=self.world.device, weights_only=True)
         self.module.load_state_dict(state["module"])
         self._optimizer.load_state_dict(state["optimizer"])
+
+    def optimizer_state(self) -> dict[str, dict[str, Tensor]]:
+        """All workers hold the same."""
+        named = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        return {name: dict(self._optimizer.state[p]) for name, p in named.items()}
+
+    def adopt(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Takes copies."""
+        for name, parameter in self.module.named_parameters():
+            if name in state:
+                fields = {field: tensor.detach().clone() for field, tensor in state[name].items()}
+                self._optimizer.state[parameter] = fields

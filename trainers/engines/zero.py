@@ -12,7 +12,8 @@ from torch._C._distributed_c10d import HashStore
 from torch.nn.utils import get_total_norm
 
 from trainers.config import Execution, Training
-from trainers.engines.base import NO_ZERO_3, Engine
+from trainers.engines.base import NO_SCALED_CLIP, NO_ZERO_3, Engine, set_lr
+from trainers.inputs import Inputs
 from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
 from trainers.world import World
@@ -31,27 +32,28 @@ class DeepSpeedEngine(Engine):
         super().__init__(module, training, execution, world, parts)
         if execution.zero == 3 and module.functional:
             raise BadInputError(f"resources.zero: {NO_ZERO_3}")
+        if module.multipliers and training.clip:
+            raise BadInputError(f"resources.engine: {NO_SCALED_CLIP}")
         deepspeed = _import()
         if not torch.distributed.is_initialized():  # one process by itself
             torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
         self._engine, *_ = deepspeed.initialize(model=module, optimizer=self.optimizer(), config=self._config())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Inputs) -> Tensor:
         """The module's output; DeepSpeed runs it under autocast with bf16."""
         return self._engine(x)
 
-    def accumulate(self, x: Tensor, y: Tensor, objective: Objective, part: int) -> Tensor:
+    def accumulate(self, x: Inputs, y: Tensor, objective: Objective, part: int) -> Tensor:
         """DeepSpeed divides by the number of parts itself, and updates after the last one (see `step`)."""
-        loss = objective(self.forward(x), y)
+        loss = objective(self.forward, x, y)
         self._engine.backward(loss)
         if part < self.parts - 1:
             self._engine.step()  # only counts the micro-batch
         return loss.detach()
 
     def step(self, lr: float) -> float:
-        """One AdamW step, clipped by DeepSpeed."""
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = lr
+        """One optimizer step, clipped by DeepSpeed."""
+        set_lr(self._engine.optimizer, lr)
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         whole = get_total_norm(gradients) if self.execution.zero == 0 else None  # DeepSpeed tells it from ZeRO 1 on
         self._engine.step()

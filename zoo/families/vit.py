@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from torch import nn
 
-from zoo.family import Architecture, Family, Kind
+from zoo.architecture import Architecture
+from zoo.errors import BadInputError
+from zoo.family import Family, Kind, Table, repeat
+from zoo.size import Size
 
 
 class ViTConfig(BaseModel):
@@ -47,11 +50,11 @@ def timm_args(arch: Architecture) -> dict[str, Any]:
     }
 
 
-def _build(arch: Architecture, device: str) -> torch.nn.Module:
+def _build(arch: Architecture) -> nn.Module:
     import timm  # takes seconds to import; only building needs it
 
     # Any name of timm's registry whose entry function is the plain ViT will do; all numbers are given.
-    return timm.create_model("vit_base_patch16_224", **timm_args(arch), device=torch.device(device))
+    return timm.create_model("vit_base_patch16_224", **timm_args(arch))
 
 
 def _constants(config: ViTConfig) -> Mapping[str, int]:
@@ -74,22 +77,43 @@ def _flops(arch: Architecture) -> int:
     return 2 * (embed + size.depth * (maps + attention) + size.width * config.num_classes)
 
 
-VIT = Family(
-    name="vit",
-    layer="blocks.{layer}.",
-    kinds=(
-        Kind("norm1.weight", "width"),
-        Kind("norm1.bias", "width"),
-        Kind("attn.qkv.weight", "(qkv head head_dim) <- width"),
-        Kind("attn.qkv.bias", "(qkv head head_dim)"),
-        Kind("attn.proj.weight", "width <- (head head_dim)"),
-        Kind("attn.proj.bias", "width"),
-        Kind("norm2.weight", "width"),
-        Kind("norm2.bias", "width"),
-        Kind("mlp.fc1.weight", "mlp <- width"),
-        Kind("mlp.fc1.bias", "mlp"),
-        Kind("mlp.fc2.weight", "width <- mlp"),
-        Kind("mlp.fc2.bias", "width"),
+def _recognise(model: nn.Module) -> tuple[dict[str, Any], Size] | None:
+    from timm.models.vision_transformer import VisionTransformer
+
+    if type(model) is not VisionTransformer:
+        return None
+    height, width = model.patch_embed.img_size or (0, 0)
+    patch_height, patch_width = model.patch_embed.patch_size
+    if height != width or patch_height != patch_width:
+        raise BadInputError(f"images and patches must be square, got images of {height}x{width}")
+    config = {
+        "img_size": height,
+        "patch_size": patch_height,
+        "in_chans": model.patch_embed.proj.in_channels,
+        "num_classes": model.num_classes,
+    }
+    hidden, _ = model.get_parameter("blocks.0.mlp.fc1.weight").shape
+    heads: Any = model.get_submodule("blocks.0.attn").num_heads
+    return config, Size(depth=len(model.blocks), width=model.embed_dim, heads=heads, mlp=hidden)
+
+
+TABLE = Table(
+    segments=(
+        repeat(
+            "blocks.{layer}.",
+            Kind("norm1.weight", "width"),
+            Kind("norm1.bias", "width"),
+            Kind("attn.qkv.weight", "(qkv head head_dim) <- width", attention="qkv"),
+            Kind("attn.qkv.bias", "(qkv head head_dim)"),
+            Kind("attn.proj.weight", "width <- (head head_dim)", attention="out", closes_branch=True),
+            Kind("attn.proj.bias", "width", closes_branch=True),
+            Kind("norm2.weight", "width"),
+            Kind("norm2.bias", "width"),
+            Kind("mlp.fc1.weight", "mlp <- width"),
+            Kind("mlp.fc1.bias", "mlp"),
+            Kind("mlp.fc2.weight", "width <- mlp", closes_branch=True),
+            Kind("mlp.fc2.bias", "width", closes_branch=True),
+        ),
     ),
     outside=(
         Kind("cls_token", "1 1 width"),
@@ -101,8 +125,18 @@ VIT = Family(
         Kind("head.weight", "class <- width"),
         Kind("head.bias", "class"),
     ),
+)
+
+VIT = Family(
+    name="vit",
     config=ViTConfig,
+    table=lambda _: TABLE,
     constants=_constants,
     build=_build,
+    arguments=timm_args,
     flops=_flops,
+    library="timm",
+    recognise=_recognise,
+    data={"image_size": "img_size", "channels": "in_chans", "classes": "num_classes"},
+    head=("num_classes",),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from torch import Tensor
 
-from zoo.family import Architecture, Stacks
+from zoo.architecture import Architecture, Stacks
 from zoo.size import LegalSizes
 
 Tensors = Mapping[str, Tensor]
@@ -29,9 +29,8 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid"):
         """
 
     def legal(self, source: Architecture) -> LegalSizes:
-        """The sizes that a learngene made at `source` can give."""
-        size = source.size
-        return LegalSizes(head_dim=size.head_dim, mlp_ratio=size.mlp / size.width)
+        """The sizes that a learngene made at `source` can give. Raises `BadInputError` for a family it cannot serve."""
+        return source.legal
 
 
 class ClosedForm(Method, frozen=True):
@@ -42,12 +41,8 @@ class ClosedForm(Method, frozen=True):
         """The learngene's tensors, from the trained weights at `source` (as stacks)."""
 
 
-class Trained(Method, frozen=True):
-    """A method whose tensors are trained through `expand`; some of them stay as they are for a new size."""
-
-    @abstractmethod
-    def start(self, source: Architecture, seed: int) -> dict[str, Tensor]:
-        """Random tensors to train from, all on the CPU in float32."""
+class Fitted(Method, frozen=True):
+    """A method whose tensors can be fitted to one size through `expand`; some of them stay as they are."""
 
     @abstractmethod
     def resize(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
@@ -56,3 +51,11 @@ class Trained(Method, frozen=True):
     @abstractmethod
     def shared(self, name: str) -> bool:
         """Whether this tensor is the same for all sizes (frozen while the rest is fitted to one size)."""
+
+
+class Trained(Fitted, frozen=True):
+    """A method whose tensors are trained from a random start."""
+
+    @abstractmethod
+    def start(self, source: Architecture, seed: int) -> dict[str, Tensor]:
+        """Random tensors to train from, all on the CPU in float32."""

@@ -2,8 +2,9 @@
 
 Every kind is a signal over (layer, out, in). Condensing takes its cosine transform along each of these axes and
 keeps the low corner; expanding pads or cuts the coefficients to the target's lengths and transforms back. Tensors are
-z-scored first, with one mean and standard deviation per layer; q, k and v are separate signals. `keep`
-applies to the maps between scaling axes; embeddings, norms, biases and the classifier are small and kept whole.
+z-scored first, with one mean and standard deviation per layer. `keep` applies to the maps between scaling axes;
+embeddings, norms, biases and the classifier are small and kept whole. Variances that a normalisation layer measured
+are read linearly between channels and layers, because a cosine series may overshoot below zero.
 
 The scaling of the transform is a choice of one factor per axis of N source and M target entries:
 
@@ -16,14 +17,15 @@ The scaling of the transform is a choice of one factor per axis of N source and 
   shallower models.
 """
 
-from math import ceil, sqrt
+from math import ceil, prod, sqrt
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from zoo.family import Architecture, Axis, Stacks
+from zoo.architecture import Architecture, Stacks
+from zoo.family import Axis
 from zoo.methods.base import ClosedForm, Tensors
 from zoo.transforms import dct
 from zoo.transforms.axes import interpolate
@@ -33,51 +35,87 @@ Normalization = Literal["functional", "official", "orthonormal", "amplitude"]
 
 
 class Front(ClosedForm, frozen=True):
-    """Options: the share of coefficients kept along every axis of the maps, and the scaling of the transform."""
+    """The share of coefficients kept along every axis of the maps, the scaling, and what counts as one signal.
+
+    fused_qkv: q, k and v are one signal, as in the published code, instead of three.
+    mlp: `1d` transforms the maps of the MLP along the hidden axis only (along the width only where it changes).
+    """
 
     name: Literal["front"] = "front"
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     normalization: Normalization = "functional"
+    fused_qkv: bool = False
+    mlp: Literal["1d", "2d"] = "2d"
 
     def condense(self, stacks: Stacks, source: Architecture) -> dict[str, Tensor]:
         """Orthonormal coefficients of every kind; mean and standard deviation, layer by layer."""
         tensors: dict[str, Tensor] = {}
         for key, stack in stacks.items():
-            tensors |= self._condense_kind(key, stack, source.axes(key))
+            if source.kinds[key].statistic or not _scaling(source.axes(key)):
+                tensors[key] = stack
+            else:
+                tensors |= self._condense_signal(key, stack, self._signal(source.axes(key)))
         return tensors
 
-    def _condense_kind(self, key: str, stack: Tensor, axes: tuple[Axis, ...]) -> dict[str, Tensor]:
-        scaling = _scaling(axes)
-        if not scaling:
-            return {key: stack}
+    def _condense_signal(self, key: str, stack: Tensor, axes: tuple[Axis, ...]) -> dict[str, Tensor]:
+        x = stack.reshape([axis.extent for axis in axes])
         dims = [i for i, axis in enumerate(axes) if axis.role not in ("layer", "part")]
-        mean = stack.mean(dims, keepdim=True)
         # The paper's unbiased estimate differs by a factor that cancels in `expand`, and has none for a single number.
-        std = stack.std(dims, correction=0, keepdim=True).clamp(min=torch.finfo(stack.dtype).tiny)
-        signal = (stack - mean) / std
-        for i, axis in scaling:
-            keep = ceil(self.keep * axis.extent) if _is_map(axes) else axis.extent
-            signal = dct.forward(signal, i, keep)
-        return {key: signal.contiguous(), MEAN + key: mean, STD + key: std}
+        std, mean = torch.std_mean(x, dims, correction=0, keepdim=True)
+        std = std.clamp(min=torch.finfo(x.dtype).tiny)
+        x = (x - mean) / std
+        for i, axis in self._transformed(axes):
+            x = dct.forward(x, i, self._kept(axis, axes))
+        return {key: x.contiguous(), MEAN + key: mean, STD + key: std}
 
     def expand(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
         """Transform back at the target's lengths, then undo the z-score (its numbers interpolated over layers)."""
-        return {key: self._expand_kind(key, tensors, source.axes(key), target.axes(key)) for key in target.kinds}
+        return {key: self._expand_kind(key, tensors, source, target) for key in target.kinds}
 
-    def _expand_kind(self, key: str, tensors: Tensors, source: tuple[Axis, ...], target: tuple[Axis, ...]) -> Tensor:
-        scaling = _scaling(target)
-        if not scaling:
+    def _expand_kind(self, key: str, tensors: Tensors, source: Architecture, target: Architecture) -> Tensor:
+        before, after = source.axes(key), target.axes(key)
+        if source.kinds[key].statistic:
+            return _interpolate(tensors[key], after)
+        if not _scaling(after):
             return tensors[key]
-        stack, mean, std = tensors[key], tensors[MEAN + key], tensors[STD + key]
+        x = self._expand_signal(key, tensors, self._signal(before), self._signal(after))
+        return x.reshape([axis.extent for axis in after])
+
+    def _expand_signal(self, key: str, tensors: Tensors, source: tuple[Axis, ...], target: tuple[Axis, ...]) -> Tensor:
+        x, mean, std = tensors[key], tensors[MEAN + key], tensors[STD + key]
+        stored = dict(self._transformed(source))
         gain, mean_gain = 1.0, 1.0
-        for i, axis in scaling:
-            stack = dct.inverse(stack, i, axis.extent)
-            gain *= self._gain(axis, source[i].extent, is_map=_is_map(target))
+        for i, axis in _scaling(target):
+            before = source[i].extent
+            if i in stored:
+                x = dct.inverse(x, i, axis.extent)
+            elif axis.extent != before:
+                x = dct.inverse(dct.forward(x, i, min(before, axis.extent)), i, axis.extent)
+            gain *= self._gain(axis, before, is_map=_is_map(target))
             if axis.role == "layer":
                 mean, std = interpolate(mean, i, axis.extent), interpolate(std, i, axis.extent)
             elif axis.role == "in" and self.normalization == "functional":
-                mean_gain *= source[i].extent / axis.extent  # a constant summed over more inputs must be smaller
-        return stack * (gain * std) + mean * mean_gain
+                mean_gain *= before / axis.extent  # a constant summed over more inputs must be smaller
+        return torch.addcmul(mean * mean_gain, x, gain * std)
+
+    def _signal(self, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+        """The axes of the signal that a kind is: some neighbours are one axis."""
+        roles = [axis.role for axis in axes]
+        for i in range(len(axes) - 1):
+            fused = self.fused_qkv and roles[i : i + 2] == ["part", "out"]
+            # The published code sees the patch embedding as a matrix (out x channels, pixels).
+            patches = self.normalization == "official" and roles[i:] == ["out", "fixed", "fixed", "fixed"]
+            if fused or patches:
+                return (*axes[:i], _merge(axes[i : i + 2]), *axes[i + 2 :])
+        return axes
+
+    def _transformed(self, axes: tuple[Axis, ...]) -> list[tuple[int, Axis]]:
+        """The axes along which the learngene holds frequencies."""
+        in_mlp = any("mlp" in axis.name for axis in axes) and _is_map(axes)
+        return [(i, axis) for i, axis in _scaling(axes) if self.mlp == "2d" or not in_mlp or "width" not in axis.name]
+
+    def _kept(self, axis: Axis, axes: tuple[Axis, ...]) -> int:
+        return ceil(self.keep * axis.extent) if _is_map(axes) else axis.extent
 
     def _gain(self, axis: Axis, source: int, *, is_map: bool) -> float:
         ratio = sqrt(axis.extent / source)
@@ -92,6 +130,18 @@ class Front(ClosedForm, frozen=True):
                 return max(1.0, ratio)
             case "functional":
                 return 1 / ratio if axis.role == "in" else ratio
+
+
+def _merge(axes: tuple[Axis, ...]) -> Axis:
+    name = " ".join(axis.name for axis in axes)
+    factors = tuple(factor for axis in axes for factor in axis.factors)
+    return Axis(name, prod(factors), "out", factors)
+
+
+def _interpolate(x: Tensor, target: tuple[Axis, ...]) -> Tensor:
+    for i, axis in _scaling(target):
+        x = interpolate(x, i, axis.extent)
+    return x
 
 
 def _is_map(axes: tuple[Axis, ...]) -> bool:

@@ -1,78 +1,89 @@
 """Kronecker weight templates and scalers.
 
 WeiT (arXiv 2604.14769) trains under the constraint `W[l] = sum_n kron(S[l, n], T[n])`, WAVE (arXiv 2406.17503,
-CVPR 2025) distils into it. Templates T belong to a kind of matrix and serve every layer and every size; scalers S
-belong to a layer, and their shape follows the size. What is no scaling matrix (norms, biases, embeddings, the
-classifier) is a *free* tensor, trained along.
+CVPR 2025) distils into it. Templates T serve every layer and every size; scalers S belong to a layer, and their shape
+follows the size. Composed are the maps inside layers whose outputs and inputs both scale. Templates belong to a kind
+of matrix; templates of convolutions hold whole kernels and belong to all kinds of a stage with kernels of their size.
+The rest (norms, biases, embeddings, stems, downsampling, the classifier) are *free* tensors, trained along; depthwise
+kernels are among them: they are about one in a hundred of a ConvNeXt's numbers.
 
 To another size (the papers truncate or repeat scalers along the width; the rest is our reading):
 
 - width: scalers keep their first tiles, or start again from the first. Inputs that now appear several times are
   divided by their number, so that a wider model computes nearly what the trained one does (exactly so, but for
   normalisation layers). Free tensors follow the same rule unit by unit, hence all maps agree on which channel is
-  which.
+  which; before an output that is tied to the input embedding, the last scale is divided in its place.
 - depth: the scalers and free tensors of the layers are interpolated linearly.
 """
 
+import re
+from math import lcm
 from typing import Literal
 
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from zoo.family import Architecture
+from zoo.architecture import Architecture
 from zoo.methods.base import Tensors, Trained
-from zoo.size import LegalSizes
+from zoo.size import LegalSizes, Range
 from zoo.transforms.axes import cycle, cycle_inputs, interpolate
 from zoo.transforms.kron import compose
 
 TEMPLATES, SCALERS, FREE = "templates/", "scalers/", "free/"
+COMPOSED = re.compile(r"(layer )?(part )*out in( fixed)*")
+TEMPLATE_STD = (0.02 / 5**0.5) ** 0.5  # that of the scalers too, for five templates and maps that start like ViT's
 
 
 class Kronecker(Trained, frozen=True):
-    """Options: the side of the square templates, and how many there are for each kind of matrix."""
+    """Options: the side of the square templates, and how many there are for each kind of map."""
 
     name: Literal["kronecker"] = "kronecker"
     tile: PositiveInt = 32
     templates: PositiveInt = 5
 
     def legal(self, source: Architecture) -> LegalSizes:
-        """Every width and MLP width that the tile divides."""
-        multiples = {"width_multiple": self.tile, "mlp_multiple": self.tile}
-        return super().legal(source).model_copy(update=multiples)
+        """Every legal width and MLP width that the tile divides."""
+        legal = source.legal
+        width = legal.width.model_copy(update={"multiple": lcm(legal.width.multiple, self.tile)})
+        why = "; ".join(part for part in (legal.why, f"tiles of {self.tile}") if part)
+        return legal.model_copy(update={"width": width, "mlp": Range(multiple=self.tile), "why": why})
 
     def shared(self, name: str) -> bool:
         """Templates serve all sizes; scalers and free tensors are fitted."""
         return name.startswith(TEMPLATES)
 
     def start(self, source: Architecture, seed: int) -> dict[str, Tensor]:
-        """Templates and scalers with `N std(T)^2 std(S)^2 = 0.02^2`, so that composed matrices start like ViT's.
+        """Templates and scalers with `N std(T)^2 std(S)^2 = rms^2`, that of the map's own start in its library.
 
-        Free tensors start as the family's library starts them.
+        Free tensors, and with them maps that start at zero (their scalers then do), start as the library starts them.
         """
         self.legal(source).check(source.size)
-        std = (0.02 / self.templates**0.5) ** 0.5
         tensors: dict[str, Tensor] = {}
         generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            library = source.stack(source.build().state_dict())
-        for key in source.kinds:
-            if not _is_matrix(source, key):
-                tensors[FREE + key] = library[key]
+            library = source.stack(source.own(source.build().state_dict()))
+        groups = _groups(source)
+        for key, stack in library.items():
+            if key not in groups:
+                tensors[FREE + key] = stack
                 continue
-            *batch, rows, columns = library[key].shape
+            at = [axis.role for axis in source.axes(key)].index("in")
+            *batch, rows, columns = stack.shape[: at + 1]
+            std = stack.square().mean().sqrt() / (self.templates**0.5 * TEMPLATE_STD)
             shape = (*batch, rows // self.tile, columns // self.tile, self.templates)
             tensors[SCALERS + key] = torch.randn(shape, generator=generator) * std
-            shape = (self.templates, self.tile, self.tile)
-            tensors[TEMPLATES + key] = torch.randn(shape, generator=generator) * std
+            if groups[key] == key:
+                shape = (self.templates, self.tile, self.tile, *stack.shape[at + 1 :])
+                tensors[TEMPLATES + key] = torch.randn(shape, generator=generator) * TEMPLATE_STD
         return tensors
 
     def expand(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
         """Compose `sum_n kron(S_n, T_n)` for all layers of a kind at once; free tensors as they are."""
-        here = self.resize(tensors, source, target)
+        here, groups = self.resize(tensors, source, target), _groups(target)
         return {
-            key: compose(here[SCALERS + key], here[TEMPLATES + key]) if SCALERS + key in here else here[FREE + key]
+            key: compose(here[SCALERS + key], here[TEMPLATES + groups[key]]) if key in groups else here[FREE + key]
             for key in target.kinds
         }
 
@@ -91,14 +102,20 @@ class Kronecker(Trained, frozen=True):
         for i, axis in enumerate(target.axes(key)):
             if axis.role == "layer":
                 resized = interpolate(resized, i, axis.extent)
+            elif axis.role == "in" or (axis.role == "out" and target.kinds[key].feeds_tied):
+                resized = cycle_inputs(resized, i, axis.extent // unit)
             elif axis.role == "out":
                 resized = cycle(resized, i, axis.extent // unit)
-            elif axis.role == "in":
-                resized = cycle_inputs(resized, i, axis.extent // unit)
         return resized
 
 
-def _is_matrix(arch: Architecture, key: str) -> bool:
-    """Whether a kind is a repeated matrix whose outputs and inputs both scale: those are composed from templates."""
-    roles = [axis.role for axis in arch.axes(key)]
-    return roles[0] == "layer" and roles[-2:] == ["out", "in"]
+def _groups(arch: Architecture) -> dict[str, str]:
+    """For every composed kind the one that gives its templates their name: itself, or the first of its stage."""
+    first: dict[tuple[int, tuple[int, ...]], str] = {}
+    groups: dict[str, str] = {}
+    for key in arch.kinds:
+        axes, stage = arch.axes(key), arch.stage(key)
+        if stage is not None and COMPOSED.fullmatch(" ".join(axis.role for axis in axes)):
+            kernel = tuple(axis.extent for axis in axes if axis.role == "fixed")
+            groups[key] = first.setdefault((stage, kernel), key) if kernel else key
+    return groups

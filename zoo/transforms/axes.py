@@ -25,7 +25,7 @@ def cycle(x: Tensor, axis: int, length: int) -> Tensor:
         return x
     if length < source:
         return x.narrow(axis, 0, length)
-    return x.index_select(axis, torch.arange(length, device=x.device) % source)
+    return torch.cat([x] * (length // source) + [x.narrow(axis, 0, length % source)], axis)
 
 
 def cycle_inputs(x: Tensor, axis: int, length: int) -> Tensor:

@@ -1,0 +1,107 @@
+"""Mistakes of a recipe that no single field shows: references, cycles, sizes that a method or an engine cannot do."""
+
+from collections.abc import Iterator
+from graphlib import CycleError
+
+from pipelines.matching import mismatches
+from pipelines.recipe import Condense, Fit, Folder, Loc, Recipe, Ref, Refine, Stage, Wave, Weit, sources
+from pipelines.sources import holds_something
+from trainers.engines import NO_ZERO_3, micro_batches
+from zoo.errors import BadInputError
+from zoo.families import FAMILIES, architecture, configure
+
+Mistake = tuple[Loc, str]
+WANTED = {
+    "start": "trained weights",
+    "weights": "trained weights",
+    "ancestor": "trained weights",
+    "learngene": "learngene",
+    "tuned": "settings",
+}
+"""What the field of a stage takes."""
+
+
+def mistakes(recipe: Recipe) -> Iterator[Mistake]:
+    """All of them; where references are wrong, only those, because the other checks follow references."""
+    wrong_references = list(_reference_mistakes(recipe))
+    yield from wrong_references
+    if wrong_references:
+        return
+    yield from _source_mistakes(recipe)
+    wrong_model = list(_model_mistakes(recipe))
+    yield from wrong_model
+    for name, stage in recipe.stages.items():
+        if not isinstance(stage, Condense):
+            yield from _execution_mistakes(name, stage)
+            if not isinstance(stage, Refine) and not wrong_model:
+                yield from _size_mistakes(recipe, name, stage)
+
+
+def _reference_mistakes(recipe: Recipe) -> Iterator[Mistake]:
+    for loc, source in sources(recipe):
+        if isinstance(source, Ref) and source.stage not in recipe.stages:
+            place = ("register", *loc[1:]) if loc[0] == "entries" else loc
+            yield (*place, "stage"), f"there is no stage {source.stage!r}; legal values: {', '.join(recipe.stages)}"
+    try:
+        recipe.order()
+    except CycleError as error:
+        yield ("stages",), f"the stages wait for each other in a circle: {' -> '.join(reversed(error.args[1]))}"
+
+
+def _source_mistakes(recipe: Recipe) -> Iterator[Mistake]:
+    for name, ref in recipe.entries.items():
+        gives = recipe.stages[ref.stage].gives
+        if gives != "learngene":
+            yield ("register", name), f"stage {ref.stage!r} gives a {gives}, not a learngene"
+    for name, stage in recipe.stages.items():
+        for (field, *_), source in sources(stage):
+            if isinstance(source, Ref) and not _fits(str(field), recipe.stages[source.stage]):
+                yield ("stages", name, str(field)), f"stage {source.stage!r} gives no {WANTED[str(field)]}"
+            elif isinstance(source, Folder) and not holds_something(source.folder):
+                text = f"{str(source.folder)!r} is no checkpoint folder and no learngene"
+                yield ("stages", name, str(field), "folder"), text
+
+
+def _fits(field: str, stage: Stage) -> bool:
+    if field in ("learngene", "tuned"):
+        return stage.gives == {"learngene": "learngene", "tuned": "settings"}[field]
+    return stage.gives in ("checkpoint", "learngene")  # a learngene gives the model that it was made at
+
+
+def _model_mistakes(recipe: Recipe) -> Iterator[Mistake]:
+    trained = [stage for stage in recipe.stages.values() if not isinstance(stage, Condense)]
+    if not recipe.data.validation:
+        yield ("data", "validation"), "0, but stages are scored on these samples; legal values: above 0, up to 0.5"
+    if not trained:
+        return
+    try:
+        config = configure(recipe.family, recipe.config).model_dump()
+    except BadInputError as error:
+        field, _, text = str(error).partition(": ")
+        yield tuple(field.split(".")), text
+        return
+    for field, text in mismatches(FAMILIES[recipe.family], config, recipe.data):
+        yield ("config", field), text
+
+
+def _size_mistakes(recipe: Recipe, name: str, stage: Stage) -> Iterator[Mistake]:
+    here: Loc = ("stages", name)
+    assert not isinstance(stage, Condense | Refine)
+    try:
+        arch = architecture(recipe.family, recipe.config, stage.size)
+        if isinstance(stage, Weit | Wave):
+            stage.method.legal(arch).check(stage.size)
+    except BadInputError as error:
+        yield (*here, "size"), str(error).removeprefix("size.")
+
+
+def _execution_mistakes(name: str, stage: Stage) -> Iterator[Mistake]:
+    here: Loc = ("stages", name)
+    assert not isinstance(stage, Condense)
+    execution = stage.resources
+    if execution.zero == 3 and isinstance(stage, Weit | Wave | Fit | Refine):
+        yield (*here, "resources", "zero"), NO_ZERO_3
+    try:
+        micro_batches(stage.train.batch, execution.micro_batch, execution.workers)
+    except BadInputError as error:
+        yield (*here, "train", "batch"), str(error)

@@ -1,0 +1,49 @@
+"""The functions of the stages. They run in workers, take plain values, and leave their result in `work/output`."""
+
+from collections.abc import Callable
+
+from filelock import FileLock
+
+from pipelines.recipe import Condense
+from pipelines.stages.common import Job
+from pipelines.stages.composed import fit, wave, weit
+from pipelines.stages.plain import pretrain, refine
+from pipelines.stages.scaling import tune, widen
+from pipelines.store import OUTPUT
+from trainers.world import World
+from zoo import condense
+
+TRAININGS: dict[str, Callable[[Job], None]] = {
+    "pretrain": pretrain,
+    "weit": weit,
+    "wave": wave,
+    "fit": fit,
+    "refine": refine,
+    "widen": widen,
+    "tune": tune,
+}
+
+
+def run_training(job_json: str) -> None:
+    """Run a training stage on this worker; all workers of the group call it alike."""
+    job = Job.model_validate_json(job_json)
+    world = World.current()
+    # After a kill, a worker of the old run may still be writing: the new one waits until it is gone.
+    lock = FileLock(job.work / "lock") if world.rank == 0 else None
+    if lock:
+        job.work.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    world.barrier()
+    try:
+        TRAININGS[job.stage.run](job)
+    finally:
+        if lock:
+            lock.release()
+
+
+def run_condense(job_json: str) -> None:
+    """Run a closed form on this process."""
+    job = Job.model_validate_json(job_json)
+    stage = job.stage
+    assert isinstance(stage, Condense)
+    condense(job.checkpoint("weights"), stage.method).save(job.work / OUTPUT)

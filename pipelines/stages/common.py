@@ -1,0 +1,93 @@
+"""What all stages share: the job they are given, the training around them, how far they are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.recipe import Recipe, Stage
+from pipelines.sources import open_checkpoint, open_learngene
+from trainers.config import Execution, Training
+from trainers.dataset import Dataset
+from trainers.diffusion import Denoising
+from trainers.engines.base import Engine
+from trainers.loop import OptimizerState, Progress, train
+from trainers.objectives import Objective, Task
+from trainers.parametrization import Parametrization
+from zoo import Architecture, Checkpoint, Learngene, Size
+from zoo.errors import BadInputError
+from zoo.families import architecture
+from zoo.files import write_json
+
+
+class Job(BaseModel):
+    """One stage to run: its config and the recipe around it, and the folders of what it starts from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: Recipe
+    name: str
+    work: Path
+    inputs: dict[str, Path] = {}
+    """By the place of the source in the stage's config."""
+
+    @property
+    def stage(self) -> Stage:
+        """The stage's config."""
+        return self.recipe.stages[self.name]
+
+    def arch(self, size: Size) -> Architecture:
+        """The recipe's architecture at a size."""
+        return architecture(self.recipe.family, self.recipe.config, size)
+
+    def data(self) -> Dataset:
+        """The recipe's data, scored on `validation`."""
+        return Dataset.open(self.recipe.data, held_out="validation")
+
+    def checkpoint(self, field: str) -> Checkpoint:
+        """The trained weights in `field`."""
+        return open_checkpoint(self.inputs[field])
+
+    def learngene(self, field: str) -> Learngene:
+        """The learngene in `field`."""
+        return open_learngene(self.inputs[field], f"stages.{self.name}.{field}")
+
+    def refuse(self, field: str, text: str) -> BadInputError:
+        """An error that names the place in the recipe."""
+        return BadInputError(f"stages.{self.name}.{field}: {text}")
+
+
+def task_objective(arch: Architecture, training: Training) -> Objective:
+    """The loss that the family's model is trained with."""
+    if arch.family.task(arch.config) == "denoising":
+        return Denoising(arch.config.model_dump()["num_classes"])
+    return Task(training.label_smoothing)
+
+
+def train_stage(
+    job: Job,
+    module: Parametrization,
+    objective: Objective,
+    data: Dataset,
+    settings: tuple[Training, Execution],
+    save: Callable[[Engine], None],
+    optimizer_state: OptimizerState | None = None,
+) -> None:
+    """Train in the job's folder, then let the first worker `save` while parameters are whole."""
+    training, execution = settings
+    report = _ProgressFile(job.work / "progress.json")
+    engine = train(module, objective, data, training, execution, job.work, report, optimizer_state)
+    with engine.gathered():
+        if engine.world.rank == 0:
+            save(engine)
+    engine.world.barrier()
+
+
+class _ProgressFile:
+    """Tells the driver how far this training is, whichever host it runs on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, progress: Progress) -> None:
+        write_json(self._path, progress.__dict__)

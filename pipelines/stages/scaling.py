@@ -1,0 +1,98 @@
+"""mu-pscaling stages: widen a model with its optimizer, and tune on a small pair what a large pair then uses."""
+
+import itertools
+import json
+from pathlib import Path
+
+from pipelines.recipe import Tune, Widen
+from pipelines.stages.common import Job, task_objective, train_stage
+from pipelines.stages.optimizer_file import OPTIMIZER, read_optimizer
+from pipelines.stages.plain import save_trained
+from pipelines.store import METRICS, OUTPUT
+from trainers.config import Training
+from trainers.dataset import Dataset
+from trainers.loop import OptimizerState, train
+from trainers.metrics import MetricsFile, read_metrics
+from trainers.widened import Widened
+from trainers.world import World
+from zoo.errors import BadInputError, DivergedError
+from zoo.files import write_json
+from zoo.methods.mupscaling import MuPScaling
+
+TUNED = "tuned.json"
+
+
+def widen(job: Job) -> None:
+    """Widen weights and optimizer state, then train on."""
+    stage = job.stage
+    assert isinstance(stage, Widen)
+    method, training = stage.method, stage.train
+    if "tuned" in job.inputs:
+        best = json.loads((job.inputs["tuned"] / TUNED).read_text(encoding="utf-8"))["best"]
+        method = method.model_copy(update={"noise": best["noise"]})
+        training = training.model_copy(update={"lr": best["lr"]})
+    data, module = job.data(), _widened(job, stage, method)
+    origin = f"Widened from {module.narrow.size} to {stage.size} by recipe `{job.recipe.name}` (mu-pscaling)."
+    train_stage(
+        job,
+        module,
+        task_objective(module.arch, training),
+        data,
+        (training, stage.resources),
+        lambda _: save_trained(job, module, data, origin),
+        optimizer_state=_state(job, stage, module),
+    )
+
+
+def tune(job: Job) -> None:
+    """Train the widened model once for every pair of learning rate and noise; the best one goes into `tuned.json`."""
+    stage = job.stage
+    assert isinstance(stage, Tune)
+    data, world = job.data(), World.current()
+    metrics = MetricsFile(job.work / METRICS, world, after=0)
+    rows: list[dict[str, float | None]] = []
+    for i, (lr, noise) in enumerate(itertools.product(stage.grid.lr, stage.grid.noise)):
+        training = stage.train.model_copy(update={"lr": lr})
+        loss = _try(job, data, MuPScaling(noise=noise), training, job.work / f"trial-{i}")
+        rows.append({"lr": lr, "noise": noise, "eval_loss": loss})
+        if loss is not None:
+            metrics.write(i + 1, lr=lr, noise=noise, eval_loss=loss)
+    finished = [row for row in rows if row["eval_loss"] is not None]
+    if not finished:
+        raise DivergedError(f"stages.{job.name}.grid: every pair of lr and noise diverged; try smaller values")
+    best = min(finished, key=lambda row: row["eval_loss"] or 0.0)
+    if world.rank == 0:
+        metrics.write(len(rows) + 1, eval_loss=best["eval_loss"] or 0.0)
+        (job.work / OUTPUT).mkdir(exist_ok=True)
+        write_json(job.work / OUTPUT / TUNED, {"best": best, "trials": rows})
+    world.barrier()
+
+
+def _try(job: Job, data: Dataset, method: MuPScaling, training: Training, folder: Path) -> float | None:
+    """The held-out loss at the end of one training (None: it diverged)."""
+    stage = job.stage
+    assert isinstance(stage, Tune)
+    module = _widened(job, stage, method)
+    objective, state = task_objective(module.arch, training), _state(job, stage, module)
+    try:
+        train(module, objective, data, training, stage.resources, folder, optimizer_state=state)
+    except DivergedError:
+        return None
+    return read_metrics(folder / METRICS)[-1]["eval_loss"]
+
+
+def _widened(job: Job, stage: Widen | Tune, method: MuPScaling) -> Widened:
+    try:
+        return Widened(job.checkpoint("weights"), stage.size, method)
+    except BadInputError as error:
+        raise job.refuse("size", str(error)) from error
+
+
+def _state(job: Job, stage: Widen | Tune, module: Widened) -> OptimizerState | None:
+    if stage.optimizer == "fresh":
+        return None
+    path = job.inputs["weights"] / OPTIMIZER
+    if not path.is_file():
+        hint = "set keep_optimizer: true in the stage that trains them, or optimizer: fresh here"
+        raise job.refuse("weights", f"they came without the optimizer's state; {hint}")
+    return module.states(read_optimizer(path))

@@ -1,0 +1,193 @@
+"""A narrow model and its widened copy, trained side by side: how far apart do the outputs of their layers get?"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+
+from trainers.inputs import Inputs, call
+from trainers.scaled import Tile, scale_optimizer_, scaled_clip_, scaled_state
+from zoo import Architecture, Size
+from zoo.families import architecture
+from zoo.methods.mupscaling import MuPScaling, Multipliers, named_multipliers, tiled
+
+Make = Callable[[Iterator[tuple[str, nn.Parameter]]], Optimizer]
+"""An optimizer with the narrow model's settings, over named parameters."""
+Batch = tuple[Inputs, Tensor]
+
+WARM = 5
+"""Steps of the narrow model alone: it is widened with an optimizer that has a past."""
+IMAGES = {"in_chans": 2, "num_classes": 3}
+TEXT = {"vocab_size": 7, "max_length": 5, "dropout": 0.0}
+PICO = Size(depth=2, width=8, heads=2, mlp=12)
+PAIRS: dict[str, tuple[dict[str, Any], Size, Size]] = {
+    "vit": ({**IMAGES, "img_size": 4, "patch_size": 2}, PICO, Size(depth=2, width=16, heads=4, mlp=36)),
+    "resnet": ({**IMAGES, "img_size": 8}, Size(depth=8, width=3), Size(depth=8, width=6)),
+    "bert": (TEXT, PICO, Size(depth=2, width=24, heads=6, mlp=24)),
+    "gpt2": (TEXT, PICO, Size(depth=2, width=16, heads=4, mlp=36)),
+}
+"""By family: config, narrow and wide size. Width and MLP width grow unequally where they can."""
+WIDTHS, TIMES = (4, 6, 5, 3), (1, 2, 3, 1)
+"""Layers of the plain MLP, and how often the units of each are repeated."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How a narrow model becomes a wide one, whatever it is."""
+
+    narrow: Callable[[], nn.Module]
+    widened: Callable[[nn.Module], nn.Module]
+    multipliers: dict[str, Multipliers]
+    tile: Tile
+    batch: Callable[[int, torch.dtype], Batch]
+    parts: Callable[[str], int] = lambda _: 1
+    """How many maps share the output of a layer."""
+
+
+def of_family(name: str) -> Pair:
+    config, size, wide_size = PAIRS[name]
+    narrow = architecture(name, config, size)
+    wide = narrow.at(wide_size)
+
+    def widened(model: nn.Module) -> nn.Module:
+        stacks = MuPScaling().expand(narrow.stack(narrow.own(model.state_dict())), narrow, wide)
+        return wide.assemble(wide.unstack(stacks))
+
+    kinds = {name: narrow.axes(key) for key in narrow.kinds for name in narrow.names(key)}
+
+    def parts(layer: str) -> int:
+        return next((axis.extent for axis in kinds.get(f"{layer}.weight", ()) if axis.role == "part"), 1)
+
+    return Pair(
+        narrow.build,
+        widened,
+        named_multipliers(narrow, wide),
+        partial(tiled, source=narrow, target=wide),
+        partial(_batch, narrow),
+        parts,
+    )
+
+
+def plain_mlp() -> Pair:
+    """A torch model of no family, with multipliers that differ from layer to layer."""
+
+    def build(times: tuple[int, ...]) -> nn.Sequential:
+        widths = [width * k for width, k in zip(WIDTHS, times, strict=True)]
+        maps = [nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        return nn.Sequential(*(layer for linear in maps for layer in (linear, nn.Tanh())))[:-1]
+
+    repeats = {f"{2 * i}.weight": (TIMES[i + 1], TIMES[i]) for i in range(len(WIDTHS) - 1)}
+    repeats |= {f"{2 * i}.bias": (TIMES[i + 1],) for i in range(len(WIDTHS) - 1)}
+    multipliers = {
+        name: Multipliers(s=k_in[0] if k_in else 1, g=1 / k_out, copies=k_out * (k_in[0] if k_in else 1))
+        for name, (k_out, *k_in) in repeats.items()
+    }
+
+    def widened(model: nn.Module) -> nn.Module:
+        wide = build(TIMES).to(next(model.parameters()).dtype)
+        wide.load_state_dict({n: w.repeat(repeats[n]) / multipliers[n].s for n, w in model.state_dict().items()})
+        return wide
+
+    def batch(step: int, dtype: torch.dtype) -> Batch:
+        random = torch.Generator().manual_seed(step)
+        x = torch.randn(4, WIDTHS[0], generator=random, dtype=torch.float64)
+        return x.to(dtype), torch.randint(WIDTHS[-1], (4,), generator=random)
+
+    return Pair(
+        lambda: build((1,) * len(WIDTHS)),
+        widened,
+        multipliers,
+        lambda tensors: {n: x.repeat(repeats[n]) for n, x in tensors.items()},
+        batch,
+    )
+
+
+@dataclass
+class Joint:
+    """A pair at work. The wide model takes over after `WARM` steps of the narrow one."""
+
+    pair: Pair
+    make: Make
+    clip: float | None = None
+    dtype: torch.dtype = torch.float64
+    scaled: bool = True
+    """False: the wide model has the narrow one's settings (its weights and states are scaled all the same)."""
+
+    def __post_init__(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.narrow = self.pair.narrow().to(self.dtype).train()
+        self.narrow_optimizer = self.make(self.narrow.named_parameters())
+        for step in range(WARM):
+            self._step(self.narrow, self.narrow_optimizer, step, scaled=False)
+        self.wide = self.pair.widened(self.narrow).to(self.dtype).train()
+        self.wide_optimizer = self.make(self.wide.named_parameters())
+        if self.scaled:
+            scale_optimizer_(self.wide_optimizer, self.pair.multipliers)
+        states = self.narrow_optimizer.state_dict(), self.wide_optimizer.state_dict()
+        self.wide_optimizer.load_state_dict(scaled_state(*states, self.pair.multipliers, self.pair.tile))
+
+    def gap(self, steps: int) -> float:
+        """Train both; the largest difference of any number in any layer's output, in any step."""
+        gap = 0.0
+        for step in range(WARM, WARM + steps):
+            with _outputs(self.narrow) as narrow, _outputs(self.wide) as wide:
+                self._step(self.narrow, self.narrow_optimizer, step, scaled=False)
+                self._step(self.wide, self.wide_optimizer, step, scaled=self.scaled)
+            assert narrow.keys() == wide.keys()
+            gap = max(gap, *(self._difference(layer, narrow[layer], wide[layer]) for layer in narrow))
+        return gap
+
+    def _step(self, model: nn.Module, optimizer: Optimizer, step: int, *, scaled: bool) -> None:
+        x, y = self.pair.batch(step, self.dtype)
+        cross_entropy(call(model, x).flatten(0, -2), y.flatten()).backward()
+        if self.clip is not None:
+            if scaled:
+                scaled_clip_(model.named_parameters(), self.pair.multipliers, self.clip)
+            else:
+                clip_grad_norm_(model.parameters(), self.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def _difference(self, layer: str, narrow: Tensor, wide: Tensor) -> float:
+        return (wide - self._expected(layer, narrow, wide.shape)).abs().max().item()
+
+    def _expected(self, layer: str, narrow: Tensor, shape: torch.Size) -> Tensor:
+        """The narrow output, repeated; the last scale before a tied output holds the division by the copies."""
+        repeats = [a // b for a, b in zip(shape, narrow.shape, strict=True)]
+        if (parts := self.pair.parts(layer)) > 1:
+            return narrow.unflatten(-1, (parts, -1)).repeat(*repeats[:-1], 1, repeats[-1]).flatten(-2)
+        bias = self.pair.multipliers.get(f"{layer}.bias")
+        return narrow.repeat(repeats) / (bias.s if bias else 1)
+
+
+@contextmanager
+def _outputs(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """What every layer (a module without submodules) computes inside."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: outputs.__setitem__(name, output.detach())
+
+    layers = ((name, module) for name, module in model.named_modules() if not list(module.children()))
+    handles = [module.register_forward_hook(keep(name)) for name, module in layers]
+    yield outputs
+    for handle in handles:
+        handle.remove()
+
+
+def _batch(arch: Architecture, step: int, dtype: torch.dtype) -> Batch:
+    """Four random images with classes, or texts with the next tokens."""
+    config, random = arch.config.model_dump(), torch.Generator().manual_seed(step)
+    if "vocab_size" in config:
+        ids = torch.randint(config["vocab_size"], (4, config["max_length"] + 1), generator=random)
+        return {"input_ids": ids[:, :-1], "attention_mask": torch.ones_like(ids[:, 1:])}, ids[:, 1:]
+    x = torch.randn(4, config["in_chans"], config["img_size"], config["img_size"], generator=random)
+    return x.to(dtype), torch.randint(config["num_classes"], (4,), generator=random)

@@ -1,0 +1,186 @@
+"""ResNet: timm's `ResNet` with basic or bottleneck blocks, as a table (He et al., arXiv 1512.03385).
+
+The first block of a stage changes the channels and has tensors of its own; the others repeat. Blocks are units:
+block 0 stands apart with all its tensors, so that whatever maps layers to layers never mixes two blocks.
+
+timm's plain stem (7x7) has 64 channels in a model of any width. A first stage of basic blocks then has a projection
+unless it has 64 channels as well, so plain basic ResNets (18, 34) keep that width. The deep stem (three 3x3 maps,
+arXiv 1812.01187; timm's ResNet-S) scales. Both divide the sides of the image by 4: timm has no stem that does not.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import nn
+
+from zoo.architecture import Architecture
+from zoo.families.stages import apportion, channels, flops, image_side
+from zoo.family import Family, Kind, Segment, Table, repeat
+from zoo.size import Range, Size
+
+ENTRY = {"basic": "resnet18", "bottleneck": "resnet50"}
+EXPANSION = {"basic": 1, "bottleneck": 4}
+PLAIN_STEM = 64
+STAGES = 4  # timm has no other number
+LEAST_BLOCKS = 2  # block 0 and one that repeats
+
+
+class ResNetConfig(BaseModel):
+    """What all sizes of a ResNet have in common; `blocks` are the proportions of the stages' depths."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    img_size: PositiveInt = 224
+    in_chans: PositiveInt = 3
+    num_classes: PositiveInt = 1000
+    block: Literal["basic", "bottleneck"] = "basic"
+    blocks: Annotated[tuple[PositiveInt, ...], Field(min_length=STAGES, max_length=STAGES)] = (2, 2, 2, 2)
+    stem: Literal["deep", "plain"] = "deep"
+
+    @property
+    def expansion(self) -> int:
+        """Channels that a block gives per channel of its stage."""
+        return EXPANSION[self.block]
+
+
+def timm_args(arch: Architecture) -> dict[str, Any]:
+    """The arguments that make timm's `resnet18` or `resnet50` the model of this architecture."""
+    config, width = _config(arch), arch.size.width
+    stem = {"stem_type": "deep", "stem_width": width} if config.stem == "deep" else {}
+    return {
+        "in_chans": config.in_chans,
+        "num_classes": config.num_classes,
+        "layers": _depths(config, arch.size.depth),
+        "channels": tuple(width * 2**stage for stage in range(STAGES)),
+        **stem,
+    }
+
+
+def _build(arch: Architecture) -> nn.Module:
+    import timm  # takes seconds to import; only building needs it
+
+    return timm.create_model(ENTRY[_config(arch).block], **timm_args(arch))
+
+
+def _config(arch: Architecture) -> ResNetConfig:
+    assert isinstance(arch.config, ResNetConfig)
+    return arch.config
+
+
+def _depths(config: ResNetConfig, depth: int) -> tuple[int, ...]:
+    return apportion(depth, config.blocks, LEAST_BLOCKS)
+
+
+def _widths(config: ResNetConfig) -> tuple[Range, str]:
+    if config.stem == "deep":
+        return Range(), ""
+    why = f"timm's plain stem has {PLAIN_STEM} channels; stem: deep scales"
+    if config.block == "basic":
+        return Range(min=PLAIN_STEM, max=PLAIN_STEM), why
+    return Range(min=PLAIN_STEM // config.expansion + 1), why  # at 16 timm leaves the first projection out
+
+
+def _flops(arch: Architecture) -> int:
+    return flops(arch, partial(_places, _config(arch)))
+
+
+def _places(config: ResNetConfig, key: str) -> int:
+    """At how many places a map is read."""
+    place, _, rest = key.partition(".")
+    if place == "fc":
+        return 1
+    halvings = 1 if place == "conv1" else 1 + int(place.removeprefix("layer"))
+    if config.block == "bottleneck" and rest == "0.conv1.weight" and place != "layer1":
+        halvings -= 1  # the block's second map has the stride
+    return (-(-config.img_size // 2**halvings)) ** 2
+
+
+def _recognise(model: nn.Module) -> tuple[dict[str, Any], Size] | None:
+    from timm.models.resnet import Bottleneck, ResNet
+
+    if type(model) is not ResNet:
+        return None
+    features: Any = model.num_features
+    blocks = [len(list(model.get_submodule(f"layer{stage + 1}").children())) for stage in range(STAGES)]
+    block = "bottleneck" if isinstance(model.get_submodule("layer1.0"), Bottleneck) else "basic"
+    config = {
+        "img_size": image_side(model),
+        "in_chans": model.in_chans,
+        "num_classes": model.num_classes,
+        "block": block,
+        "blocks": blocks,
+        "stem": "deep" if isinstance(model.conv1, nn.Sequential) else "plain",
+    }
+    return config, Size(depth=sum(blocks), width=features // (EXPANSION[block] * 2 ** (STAGES - 1)))
+
+
+def _table(config: ResNetConfig) -> Table:
+    segments, projections = [], []
+    outer = str(PLAIN_STEM) if config.stem == "plain" else "2*width"
+    for stage in range(STAGES):
+        place, before, outer = f"layer{stage + 1}.", outer, channels(config.expansion * 2**stage)
+        segments.append(Segment(place + "0.", _block(config, stage, before), stage))
+        segments.append(repeat(place + "{layer}.", *_block(config, stage, outer), stage=stage, first=1))
+        if stage or config.stem == "deep" or config.block == "bottleneck":
+            projections.append(Kind(place + "0.downsample.0.weight", f"{outer} <- {before} 1 1"))
+            projections += _norm(place + "0.downsample.1", outer)
+    head = (Kind("fc.weight", f"class <- {outer}"), Kind("fc.bias", "class"))
+    return Table(tuple(segments), (*_stem(config), *projections, *head), counters=("num_batches_tracked",))
+
+
+def _stem(config: ResNetConfig) -> list[Kind]:
+    if config.stem == "plain":
+        return [Kind("conv1.weight", f"{PLAIN_STEM} <- channel 7 7"), *_norm("bn1", str(PLAIN_STEM))]
+    return [
+        Kind("conv1.0.weight", "width <- channel 3 3"),
+        *_norm("conv1.1", "width"),
+        Kind("conv1.3.weight", "width <- width 3 3"),
+        *_norm("conv1.4", "width"),
+        Kind("conv1.6.weight", "2*width <- width 3 3"),
+        *_norm("bn1", "2*width"),
+    ]
+
+
+def _block(config: ResNetConfig, stage: int, before: str) -> tuple[Kind, ...]:
+    """The tensors of one block of a stage, from `before` channels."""
+    inner, outer = channels(2**stage), channels(config.expansion * 2**stage)
+    maps = [(inner, before, 3), (inner, inner, 3)]
+    if config.block == "bottleneck":
+        maps = [(inner, before, 1), (inner, inner, 3), (outer, inner, 1)]
+    kinds: list[Kind] = []
+    for i, (out, inn, side) in enumerate(maps, start=1):
+        kinds.append(Kind(f"conv{i}.weight", f"{out} <- {inn} {side} {side}"))
+        kinds += _norm(f"bn{i}", out, closes_branch=i == len(maps))
+    return tuple(kinds)
+
+
+def _norm(name: str, out: str, *, closes_branch: bool = False) -> list[Kind]:
+    """Batch normalisation: scale, shift, and the statistics that it measures."""
+    trained = [Kind(f"{name}.{end}", out, closes_branch=closes_branch) for end in ("weight", "bias")]
+    return trained + [Kind(f"{name}.{end}", out, statistic=True) for end in ("running_mean", "running_var")]
+
+
+def _constants(config: ResNetConfig) -> Mapping[str, int]:
+    return {"channel": config.in_chans, "class": config.num_classes}
+
+
+RESNET = Family(
+    name="resnet",
+    config=ResNetConfig,
+    table=_table,
+    constants=_constants,
+    build=_build,
+    arguments=timm_args,
+    flops=_flops,
+    library="timm",
+    recognise=_recognise,
+    data={"image_size": "img_size", "channels": "in_chans", "classes": "num_classes"},
+    head=("num_classes", "img_size"),
+    depths=_depths,
+    least_depth=lambda _: LEAST_BLOCKS * STAGES,
+    widths=_widths,
+    attention=False,
+    mlp=False,
+)
