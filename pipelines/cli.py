@@ -112,16 +112,23 @@ def instantiate(
     out: Annotated[Path, typer.Option(help="Folder of the ready model.", show_default=False)],
     heads: Annotated[int | None, typer.Option(help="Attention heads [default: as wide as the learngene's].")] = None,
     mlp: Annotated[int | None, typer.Option(help="MLP hidden units [default: the learngene's ratio].")] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A new use, with a random head: num_classes=5 (repeatable; YAML values).", show_default=False
+        ),
+    ] = None,
     data: Annotated[
-        str | None, typer.Option(help="'digits' or 'webdataset:FOLDER': data to fit and score the model on.")
+        str | None,
+        typer.Option(help="'digits', 'webdataset:FOLDER' or 'text:PATH': data to fit and score the model on."),
     ] = None,
     fit_steps: Annotated[int, typer.Option(help="Fit the scalers to this size for so many steps.", min=0)] = 0,
     fit_lr: Annotated[float, typer.Option(help="Learning rate of the fit.", min=1e-12)] = 2e-3,
     fit_batch: Annotated[int, typer.Option(help="Batch of the fit.", min=1)] = 128,
-    seed: Annotated[int, typer.Option(help="Order of the data in the fit.")] = 0,
+    seed: Annotated[int, typer.Option(help="Order of the data in the fit, random start of a new head.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Make a ready model of any legal size, as a folder that timm loads by itself.
+    """Make a ready model of any legal size, as a folder that timm or transformers load by themselves.
 
     Example: zoo instantiate vit-cifar10.weit@champion --depth 8 --width 128 --data webdataset:../shared/data/cifar10
     --fit-steps 200 --out ready/
@@ -129,7 +136,7 @@ def instantiate(
     from pipelines import models, show
 
     fit = models.Fit(steps=fit_steps, lr=fit_lr, batch=fit_batch, seed=seed)
-    content = models.make_model(ref, (depth, width, heads, mlp), data, fit, out)
+    content = models.make_model(ref, (depth, width, heads, mlp), tuple(head or ()), data, fit, out)
     if as_json:
         _print_json(content)
     else:
@@ -138,13 +145,13 @@ def instantiate(
 
 @app.command()
 def condense(
-    checkpoint: Annotated[Path, typer.Argument(help="A timm checkpoint folder.", show_default=False)],
+    checkpoint: Annotated[Path, typer.Argument(help="A folder of timm or transformers.", show_default=False)],
     name: Annotated[str, typer.Option(help="Register the learngene under this name.", show_default=False)],
     method: Annotated[str, typer.Option(help="A closed-form method.")] = "front",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="An option of the method: keep=0.5.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a learngene of trained weights, without training and without a recipe.
+    """Make a learngene of trained weights, without training and without a recipe (`zoo methods` lists them).
 
     Example: zoo condense deit-small/ --method front --set keep=0.5 --name deit.front
     """
@@ -155,6 +162,21 @@ def condense(
         _print_json(entry.to_json())
     else:
         show.answers.print(show.entry_table([entry]))
+
+
+@app.command()
+def methods(as_json: Json = False) -> None:
+    """What every method can do with every family: shrink and grow depth (d- d+) and width (w- w+), or why not.
+
+    Example: zoo methods
+    """
+    from pipelines import show
+    from zoo.capabilities import capabilities
+
+    if as_json:
+        _print_json([cell.__dict__ for cell in capabilities()])
+    else:
+        show.answers.print(*show.capability_table())
 
 
 @app.command()

@@ -22,6 +22,7 @@ from trainers.world import World
 from zoo import Architecture, Learngene, Size, api, read_checkpoint, save_checkpoint
 from zoo.checkpoint import Checkpoint
 from zoo.errors import BadInputError
+from zoo.heads import change_head
 from zoo.manifest import TOKENIZER
 from zoo.methods import CLOSED_FORMS
 from zoo.methods.base import ClosedForm
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit:
-    """How scalers are fitted to a size: AdamW without weight decay, templates frozen."""
+    """How scalers are fitted to a size: AdamW without weight decay, templates frozen. `seed` also starts a new head."""
 
     steps: int = 0
     lr: float = 2e-3
@@ -41,21 +42,32 @@ class Fit:
 
 
 def make_model(
-    ref: str, wanted: tuple[int, int, int | None, int | None], data: str | None, fit: Fit, out: Path
+    ref: str,
+    wanted: tuple[int, int, int | None, int | None],
+    head: tuple[str, ...],
+    data: str | None,
+    fit: Fit,
+    out: Path,
 ) -> dict[str, Any]:
-    """A ready model in folder `out`: expanded, fitted where asked, scored where there are data."""
+    """A ready model in folder `out`: expanded, fitted where asked, scored where there are data.
+
+    `head` holds FIELD=VALUE for config fields that a new use changes; the new head starts at random.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInputError(f"--out: {out} exists and is not an empty folder; choose another")
     if fit.steps and data is None:
         raise BadInputError("--fit-steps: fitting needs --data ('digits' or 'webdataset:FOLDER')")
+    if fit.steps and head:
+        raise BadInputError("--head: the learngene is fitted with its own head; fit without --head, or train the model")
     folder = api.locate(ref)
-    learngene = Learngene.load(folder)
+    learngene, fields = Learngene.load(folder), _head(head)
     size = learngene.size(*wanted)
     tokenizer = folder / TOKENIZER if learngene.tokenizer else None
-    dataset = Dataset.open(_data(data, learngene.source, tokenizer), "test") if data else None
+    arch = change_head(learngene.source, fields)
+    dataset = Dataset.open(_data(data, arch, tokenizer), "test") if data else None
     if fit.steps and dataset:
         learngene = fit_scalers(learngene, size, dataset, fit)
-    checkpoint = api.instantiate(learngene, size)
+    checkpoint = api.instantiate(learngene, size, fields, fit.seed)
     scores = _score(checkpoint, dataset) if dataset else {}
     origin = f"Started from learngene `{ref}`" + (f", scalers fitted for {fit.steps} steps." if fit.steps else ".")
     if dataset:  # what the scores were measured with
@@ -118,6 +130,20 @@ def _data(text: str, arch: Architecture, tokenizer: Path | None) -> Data:
     for field, problem in mismatches(arch.family, config, data):
         raise BadInputError(f"--data: {text!r}: the model's {field} is {problem}")
     return data
+
+
+def _head(options: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of `--head`."""
+    fields: dict[str, Any] = {}
+    for option in options:
+        field, equals, value = option.partition("=")
+        if not equals:
+            raise BadInputError(f"--head: {option!r}; wanted: FIELD=VALUE")
+        try:
+            fields[field] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BadInputError(f"--head {field}: {value!r} is not valid YAML") from error
+    return fields
 
 
 def _closed_form(name: str, options: tuple[str, ...]) -> ClosedForm:

@@ -77,6 +77,18 @@ def entry_table(entries: "Sequence[Entry]") -> Table:
     return table
 
 
+def capability_table() -> tuple[Table, str]:
+    """Methods by families, and the reasons of what is refused."""
+    from zoo.capabilities import overview
+    from zoo.families import FAMILIES
+
+    rows, reasons = overview()
+    table = Table(_name("method"), *FAMILIES, box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
+    return table, "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))
+
+
 def _name(header: str) -> Column:
     """People copy names: they are never cut."""
     return Column(header, no_wrap=True, overflow="fold")

@@ -119,6 +119,8 @@ class Composed(Parametrization):
         if target.size not in self._skeletons:
             self._skeletons[target.size] = target.skeleton()
         skeleton = self._skeletons[target.size].train(self.training)  # it is no submodule: dropout must be told
+        if target.size != self.arch.size:  # a sub-model must not write its statistics into those of the whole
+            stacks = {key: x.clone() if target.kinds[key].statistic else x for key, x in stacks.items()}
         weights = target.unstack(stacks)
         return call(lambda *args, **kwargs: functional_call(skeleton, weights, args, kwargs), x)
 
@@ -143,7 +145,8 @@ class Composed(Parametrization):
         step = legal.default_width.multiple
         for depth in range(legal.depth.min, full.depth + 1):
             for width in range(step, full.width + 1, step):
-                yield legal.size(depth, width)
+                if width in legal.width:
+                    yield legal.size(depth, width)
 
 
 def fitted(learngene: Learngene, size: Size) -> Composed:

@@ -70,7 +70,7 @@ def widened_states(
         held = {name: entry[field] for name, entry in narrow.items() if entry.get(field) is not None}
         if held:
             for name, tensor in tile({name: x * multipliers[name].g ** power for name, x in held.items()}).items():
-                widened[name][field] = tensor
+                widened[name][field] = tensor.contiguous()  # fused optimizers walk through it as through the parameter
     return widened
 
 

@@ -66,22 +66,32 @@ def example(family: str) -> Architecture:
     return Architecture(table, config, Size(depth=depth, width=128, heads=4 if table.attention else 0))
 
 
-def markdown() -> str:
-    """The table of the README: a row a method, a column a family; reasons below."""
+def overview() -> tuple[list[list[str]], list[str]]:
+    """The table for people: a row a method (its name, then a cell a family), and the reasons that cells refer to."""
     cells = capabilities()
-    notes: dict[str, int] = {}
-    lines = ["| method | " + " | ".join(FAMILIES) + " |", "|---" * (len(FAMILIES) + 1) + "|"]
+    reasons: list[str] = []
+    rows: list[list[str]] = []
     for method in METHODS:
-        row = [_cell([c for c in cells if (c.method, c.family) == (method, family)], notes) for family in FAMILIES]
-        lines.append(f"| `{method}` | " + " | ".join(row) + " |")
-    return "\n".join([*lines, "", *(f"{number}. {note}" for note, number in notes.items())])
+        mine = [[c for c in cells if (c.method, c.family) == (method, family)] for family in FAMILIES]
+        rows.append([method, *(_cell(some, reasons) for some in mine)])
+    return rows, reasons
 
 
-def _cell(cells: list[Capability], notes: dict[str, int]) -> str:
+def markdown() -> str:
+    """The table of the README."""
+    rows, reasons = overview()
+    lines = ["| method | " + " | ".join(FAMILIES) + " |", "|---" * (len(FAMILIES) + 1) + "|"]
+    lines += [f"| `{name}` | " + " | ".join(cells) + " |" for name, *cells in rows]
+    return "\n".join([*lines, "", *(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))])
+
+
+def _cell(cells: list[Capability], reasons: list[str]) -> str:
     works = [SHORT[cell.direction] for cell in cells if not cell.refusal]
-    refused = [f"{notes.setdefault(_reason(cell), len(notes) + 1)}" for cell in cells if cell.refusal]
-    marks = f" ^{','.join(dict.fromkeys(refused))}^" if refused else ""
-    return ("all" if len(works) == len(cells) else " ".join(works) or "-") + marks
+    refused = list(dict.fromkeys(_reason(cell) for cell in cells if cell.refusal))
+    reasons.extend(reason for reason in refused if reason not in reasons)
+    numbers = ", ".join(str(reasons.index(reason) + 1) for reason in refused)
+    text = "all" if len(works) == len(cells) else " ".join(works) or "none"
+    return f"{text} ({numbers})" if refused else text
 
 
 def _reason(cell: Capability) -> str:

@@ -135,6 +135,20 @@ def test_dit_predicts_zeros_at_the_start(width: int) -> None:
     assert torch.equal(noise, torch.zeros_like(inputs["x"]))
 
 
+def test_dit_blocks_add_nothing_at_the_start() -> None:
+    block = dit().build().get_submodule("blocks.1")
+    x, condition = torch.randn(2, 4, 8), torch.randn(2, 8)
+    assert torch.equal(block(x, condition), x)
+
+
+def test_of_the_maps_of_dit_only_modulations_and_the_last_start_at_zero() -> None:
+    arch = dit(depth=1)
+    state = arch.build().state_dict()
+    maps = [name for key, kind in arch.kinds.items() if kind.decays for name in arch.names(key)]
+    zero = {name for name in maps if not state[name].any()}
+    assert zero == {"blocks.0.modulation.weight", "final.modulation.weight", "final.linear.weight"}
+
+
 def test_every_patch_starts_with_a_position_of_its_own() -> None:
     table = dit(width=16, img_size=16).build().get_parameter("pos_embed")[0]
     distances = torch.cdist(table, table).fill_diagonal_(torch.inf)

@@ -19,6 +19,7 @@ from zoo_samples import few, learngene, noise, vit
 from zoo.api import condense
 from zoo.architecture import Architecture, Weights
 from zoo.checkpoint import Checkpoint
+from zoo.families import architecture
 from zoo.methods.front import Front, Normalization
 from zoo.size import Size
 from zoo.transforms import dct
@@ -67,8 +68,8 @@ def official(x: Array, lengths: dict[int, int], layers: int | None = None) -> Ar
     return signal * std + mean
 
 
-def official_model(weights: Weights, depth: int, size: Size) -> dict[str, Array]:
-    """All tensors of a ViT by `official`; q, k and v are separate matrices."""
+def official_model(weights: Weights, depth: int, size: Size, *, fused: bool) -> dict[str, Array]:
+    """All tensors of a ViT by `official`; q, k and v are one matrix (`fused`) or three."""
     array = {name: tensor.double().numpy() for name, tensor in weights.items()}
     d, result = size.width, {}
 
@@ -83,11 +84,15 @@ def official_model(weights: Weights, depth: int, size: Size) -> dict[str, Array]
         inn = {2: size.mlp if "fc2" in name else d} if name in MATRIX else {}
         put(name, official(layers(name), {1: out} | inn, size.depth))
     for name, inn in (("attn.qkv.weight", {2: d}), ("attn.qkv.bias", {})):
-        parts = [official(part, {1: d} | inn, size.depth) for part in np.split(layers(name), 3, axis=1)]
-        put(name, np.concatenate(parts, axis=1))
+        count = 1 if fused else 3
+        parts = np.split(layers(name), count, axis=1)
+        put(name, np.concatenate([official(p, {1: 3 * d // count} | inn, size.depth) for p in parts], axis=1))
     outside = {"cls_token": 2, "pos_embed": 2, "norm.weight": 0, "norm.bias": 0, "head.weight": 1}
-    for name, axis in outside.items() | {"patch_embed.proj.weight": 0, "patch_embed.proj.bias": 0}.items():
+    for name, axis in outside.items() | {"patch_embed.proj.bias": 0}.items():
         result[name] = official(array[name][None], {axis + 1: d})[0]
+    _, channels, *patch = array["patch_embed.proj.weight"].shape
+    matrix = array["patch_embed.proj.weight"].reshape(1, -1, np.prod(patch))
+    result["patch_embed.proj.weight"] = official(matrix, {1: d * channels}).reshape(d, channels, *patch)
     return result | {"head.bias": array["head.bias"]}
 
 
@@ -102,12 +107,44 @@ def official_model(weights: Weights, depth: int, size: Size) -> dict[str, Array]
     ],
     ids=lambda size: f"{size}-{size.mlp}",
 )
-def test_official_equals_the_published_recipe(size: Size) -> None:
-    weights = noise(SOURCE)
-    ours = resized(weights, SOURCE, size, normalization="official")
-    want = official_model(weights, SOURCE.size.depth, size)
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "split"])
+def test_official_equals_the_published_recipe(size: Size, fused: bool) -> None:
+    assert_official(vit(depth=5, width=12, heads=3, mlp=30, in_chans=3), size, fused=fused)
+
+
+def deit(depth: int, heads: int) -> Size:
+    return Size(depth=depth, width=64 * heads, heads=heads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "target"), [(deit(12, 12), deit(12, 6)), (deit(12, 3), deit(4, 3))], ids=["B to S", "Ti 12 to 4 layers"]
+)
+def test_official_equals_the_published_recipe_for_deit(source: Size, target: Size) -> None:
+    imagenet = {"img_size": 224, "patch_size": 16, "in_chans": 3, "num_classes": 1000}
+    assert_official(architecture("vit", imagenet, source), target, fused=True)
+
+
+def assert_official(source: Architecture, size: Size, *, fused: bool) -> None:
+    """Every tensor is equal to 1e-5 of its norm."""
+    weights = noise(source)
+    ours = resized(weights, source, size, normalization="official", fused_qkv=fused)
+    want = official_model(weights, source.size.depth, size, fused=fused)
     assert set(ours) == set(want)
     assert [name for name in ours if not close(ours[name], want[name])] == []
+
+
+@pytest.mark.parametrize("width", [12, 24])
+def test_a_1d_mlp_is_cut_along_the_hidden_axis_only(width: int) -> None:
+    """Where the width stays, every channel keeps its own signal over the hidden units; where it changes, it follows."""
+    weights = noise(SOURCE)
+    learngene = condense(Checkpoint(SOURCE, weights), Front(mlp="1d", keep=0.5))
+    assert learngene.tensors["blocks.{layer}.mlp.fc1.weight"].shape == (3, 15, 12)
+    assert learngene.tensors["blocks.{layer}.attn.proj.weight"].shape == (3, 6, 6)
+    expanded = learngene.expand(Size(depth=5, width=width, heads=3, mlp=30))
+    assert expanded["blocks.0.mlp.fc1.weight"].shape == (30, width)
+    back = resized(weights, SOURCE, SOURCE.size, mlp="1d")
+    assert_close(back["blocks.1.mlp.fc2.weight"], weights["blocks.1.mlp.fc2.weight"], rtol=1e-5, atol=1e-5)
 
 
 @few

@@ -168,7 +168,7 @@ def test_another_schema_says_what_to_do(folder: Path, version: object) -> None:
         (lambda content: content["method"].update(name="magic"), "field 'method'.*magic"),
         (lambda content: content["method"].update(keep=2), "field 'method.front.keep'"),
         (lambda content: content.pop("schema_version"), "not a manifest of a learngene"),
-        (lambda content: content.update(family="resnet"), "family: 'resnet' is not known"),
+        (lambda content: content.update(family="lstm"), "family: 'lstm' is not known"),
         (lambda content: content["config"].update(colour="red"), "config.colour"),
     ],
 )

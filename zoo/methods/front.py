@@ -64,8 +64,8 @@ class Front(ClosedForm, frozen=True):
         std, mean = torch.std_mean(x, dims, correction=0, keepdim=True)
         std = std.clamp(min=torch.finfo(x.dtype).tiny)
         x = (x - mean) / std
-        for i, axis in self._transformed(axes):
-            x = dct.forward(x, i, self._kept(axis, axes))
+        kept = {i: self._kept(axis, axes) for i, axis in self._transformed(axes)}
+        x = dct.forward(x, list(kept), list(kept.values()))
         return {key: x.contiguous(), MEAN + key: mean, STD + key: std}
 
     def expand(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
@@ -84,12 +84,11 @@ class Front(ClosedForm, frozen=True):
     def _expand_signal(self, key: str, tensors: Tensors, source: tuple[Axis, ...], target: tuple[Axis, ...]) -> Tensor:
         x, mean, std = tensors[key], tensors[MEAN + key], tensors[STD + key]
         stored = dict(self._transformed(source))
+        x = dct.inverse(x, list(stored), [target[i].extent for i in stored])
         gain, mean_gain = 1.0, 1.0
         for i, axis in _scaling(target):
             before = source[i].extent
-            if i in stored:
-                x = dct.inverse(x, i, axis.extent)
-            elif axis.extent != before:
+            if i not in stored and axis.extent != before:
                 x = dct.inverse(dct.forward(x, i, min(before, axis.extent)), i, axis.extent)
             gain *= self._gain(axis, before, is_map=_is_map(target))
             if axis.role == "layer":

@@ -1,16 +1,12 @@
-"""The cosine transform (DCT-II, orthonormal), along one axis or several at once.
+"""The cosine transform (DCT-II, orthonormal) along one axis or several.
 
 The coefficients of a signal of N samples, `c_k = s_k sum_n x_n cos(pi k (2n + 1) / 2N)` with `s_0 = sqrt(1/N)` and
 `s_k = sqrt(2/N)`, read back at M samples give the signal resampled to M. Other scalings of the transform differ from
 this one by a factor per axis only (see `zoo.methods.front`).
 
-Short axes are a matrix product each. Long ones go through the FFT (after Makhoul, IEEE Trans. ASSP 28, 1980): let U be
-the orthonormal Fourier transform of the odd samples followed by the even ones backwards, `x_1 x_3 x_5 ... x_4 x_2 x_0`,
-and `w_k = exp(-3 pi i k / 2N)`, times sqrt 2 for k > 0. Then, with `c_N = 0`,
-
-    w_k U_k = c_k + i c_{N-k},   hence   c_k = (w_k U_k + conj(w_k) U_{N-k}) / 2
-
-for real signals, where half of U is enough; the second form holds for complex ones, too, that is for further axes.
+Short axes are a matrix product. Long ones go through the FFT (after Makhoul, IEEE Trans. ASSP 28, 1980): let U be the
+orthonormal Fourier transform of the odd samples followed by the even ones backwards, `x_1 x_3 x_5 ... x_4 x_2 x_0`, and
+`w_k = exp(-3 pi i k / 2N)`, times sqrt 2 for k > 0. Then `w_k U_k = c_k + i c_{N-k}`, where `c_N = 0`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,46 +17,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Counts = dict[int, int]  # by axis, in ascending order
-
 SHORT = 256
-"""Up to so many samples the product is faster (measured with MKL)."""
-BLOCK = 2**20
-"""So many numbers (at least one matrix) are transformed at a time, so that what lies between stays in the cache."""
+"""Up to so many samples the matrix product is faster (measured with MKL)."""
+BLOCK = 2**18
+"""About so many numbers go through the FFT at a time: what lies between input and output then stays in the cache."""
+
+Counts = dict[int, int]  # by axis
 
 
 def forward(x: Tensor, axis: int | Sequence[int], keep: int | Sequence[int]) -> Tensor:
-    """The first `keep` (at least one) orthonormal DCT-II coefficients of `x`, float32 or float64, along `axis`.
+    """The first `keep` orthonormal DCT-II coefficients of `x` (float32 or float64) along `axis`; at least one.
 
-    Several axes, each with its `keep`, cost less together than one after the other; so with `inverse`.
+    With several axes, `keep` has a number for each of them.
     """
     return _Forward.apply(x, _by_axis(x, axis, keep))
 
 
 def inverse(coefficients: Tensor, axis: int | Sequence[int], samples: int | Sequence[int]) -> Tensor:
-    """Read coefficients back at `samples` points along `axis`: missing ones count as zero, surplus ones are cut."""
+    """Read coefficients back at `samples` points along `axis`: missing ones count as zero, surplus ones are cut.
+
+    Several axes are cut before any is transformed, hence cost less together than one after the other.
+    """
     counts, low = _by_axis(coefficients, axis, samples), coefficients
-    for a, count in counts.items():
-        low = low.narrow(a, 0, min(count, low.shape[a]))
+    for a, n in counts.items():
+        low = low.narrow(a, 0, min(n, low.shape[a]))
     return _Inverse.apply(low, counts)
 
 
-def _by_axis(x: Tensor, axis: int | Sequence[int], count: int | Sequence[int]) -> Counts:
-    axes = (axis,) if isinstance(axis, int) else axis
-    counts = (count,) if isinstance(count, int) else count
-    return dict(sorted((a % x.ndim, n) for a, n in zip(axes, counts, strict=True)))
-
-
 class _Forward(torch.autograd.Function):
-    """The transform is orthonormal: its gradient is the inverse transform."""
+    """Shrinks the axes in ascending order. The transform is orthonormal: its gradient is the inverse."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, keep: Counts) -> Tensor:
         ctx.samples = {axis: x.shape[axis] for axis in keep}
-        long = {axis: count for axis, count in keep.items() if x.shape[axis] > SHORT}
-        for axis in keep.keys() - long.keys():
-            x = _product(_basis(x.shape[axis])[: keep[axis]], x, axis)
-        return _in_blocks(_analyse, x, long) if long else x
+        for axis, k in sorted(keep.items()):
+            n = x.shape[axis]
+            x = _product(_basis(n)[:k], x, axis) if n <= SHORT else _in_blocks(_analyse, x, axis, k)
+        return x
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -68,20 +61,25 @@ class _Forward(torch.autograd.Function):
 
 
 class _Inverse(torch.autograd.Function):
-    """And the other way round."""
+    """Grows the axes in descending order: layers, cheap and first in a stack, come last here and first there."""
 
     @staticmethod
     def forward(ctx: Any, c: Tensor, samples: Counts) -> Tensor:
         ctx.keep = {axis: c.shape[axis] for axis in samples}
-        long = {axis: count for axis, count in samples.items() if count > SHORT}
-        x = _in_blocks(_synthesise, c, long) if long else c
-        for axis in samples.keys() - long.keys():
-            x = _product(_basis(samples[axis])[: c.shape[axis]].mT, x, axis)
-        return x
+        for axis, n in sorted(samples.items(), reverse=True):
+            k = c.shape[axis]
+            c = _product(_basis(n)[:k].mT, c, axis) if n <= SHORT else _in_blocks(_synthesise, c, axis, n)
+        return c
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         return _Forward.apply(grads[0], ctx.keep), None
+
+
+def _by_axis(x: Tensor, axis: int | Sequence[int], count: int | Sequence[int]) -> Counts:
+    axes = (axis,) if isinstance(axis, int) else axis
+    counts = (count,) if isinstance(count, int) else count
+    return {a % x.ndim: n for a, n in zip(axes, counts, strict=True)}
 
 
 def _product(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -91,75 +89,55 @@ def _product(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
     return (matrix @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])
 
 
-def _in_blocks(transform: Callable[[Tensor, Counts, Tensor], None], x: Tensor, counts: Counts) -> Tensor:
-    """`transform(part of x, counts, part of the result)` for parts of the axes before the first one in `counts`."""
-    first = min(counts)
-    before, after = x.shape[first:], [counts.get(axis, x.shape[axis]) for axis in range(first, x.ndim)]
-    y = x.new_empty((prod(x.shape[:first]), *after))
-    step = max(1, BLOCK // max(prod(before), prod(after)))
-    counts = {1 + axis - first: count for axis, count in counts.items()}
-    for source, target in zip(x.reshape(-1, *before).split(step), y.split(step), strict=True):
-        transform(source, counts, target)
-    return y.view(*x.shape[:first], *after)
+def _in_blocks(transform: Callable[[Tensor, Tensor], None], x: Tensor, axis: int, count: int) -> Tensor:
+    """The result has `count` entries along `axis`; `transform` fills `(before, axis, after)` parts of it."""
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    x = x.reshape(prod(shape[:axis]), x.shape[axis], prod(shape[axis + 1 :]))
+    y = x.new_empty((len(x), count, x.shape[2]))
+    lines = max(1, BLOCK // max(x.shape[1], count))
+    columns = min(lines, x.shape[2])
+    rows = lines // columns
+    for source, target in zip(x.split(rows), y.split(rows), strict=True):
+        for s, t in zip(source.split(columns, 2), target.split(columns, 2), strict=True):
+            transform(s, t)
+    return y.view(shape)
 
 
-def _analyse(x: Tensor, counts: Counts, out: Tensor) -> None:
-    *others, last = counts
-    size, keep = x.shape[last], counts[last]
-    half = min(keep, size // 2 + 1)
-    for axis in counts:
-        x = torch.cat([_alternate(x, axis, 1), _alternate(x, axis, 0).flip(axis)], axis)
-    u = torch.fft.rfftn(x, dim=list(counts), norm="ortho").narrow(last, 0, half)
-    for axis in others:
-        n, k = x.shape[axis], counts[axis]
-        w = _turns(n, u, axis)[:k] / 2
-        w[0] = 1  # U_N is U_0
-        mirrored = u.narrow(axis, n - k + 1, k - 1).flip(axis)
-        u = u.narrow(axis, 0, k).mul_(w)
-        u.narrow(axis, 1, k - 1).addcmul_(mirrored, w[1:].conj_physical())
-    u.mul_(_turns(size, u, last)[:half])
-    out.narrow(last, 0, half).copy_(u.real)
-    if keep > half:
-        out.narrow(last, half, keep - half).copy_(u.imag.narrow(last, size - keep + 1, keep - half).flip(last))
+def _analyse(x: Tensor, c: Tensor) -> None:
+    n, k = x.shape[1], c.shape[1]
+    half = min(k, n // 2 + 1)
+    folded = torch.cat([x[:, 1::2], x[:, ::2].flip(1)], 1)
+    u = torch.fft.rfft(folded, dim=1, norm="ortho")[:, :half]
+    u.mul_(_turns(n).to(u)[:half])
+    c[:, :half] = u.real
+    if k > half:
+        c[:, half:] = u.imag[:, n - k + 1 : n - half + 1].flip(1)
 
 
-def _synthesise(c: Tensor, counts: Counts, out: Tensor) -> None:
-    for axis, n in counts.items():
-        k = c.shape[axis]
-        high = max(0, k - (n + 1) // 2)  # so many c_{N-k} are known in the half of U
-        half = n // 2 + 1 if high else k
-        u = c.new_zeros((*c.shape[:axis], half, *c.shape[axis + 1 :]), dtype=c.dtype.to_complex())
-        u.real.copy_(c.narrow(axis, 0, half))
-        u.imag.narrow(axis, half - high, high).copy_(c.narrow(axis, k - high, high).flip(axis))
-        u.mul_(_turns(n, u, axis)[:half].reciprocal())
-        folded = torch.fft.irfft(u, n, dim=axis, norm="ortho")
-        c = out if axis == max(counts) else torch.empty_like(folded)
-        odd, even = _alternate(c, axis, 1), _alternate(c, axis, 0)
-        odd.copy_(folded.narrow(axis, 0, n // 2))
-        even.copy_(folded.narrow(axis, n // 2, n - n // 2).flip(axis))
-
-
-def _alternate(x: Tensor, axis: int, start: int) -> Tensor:
-    """Every second entry along `axis`."""
-    return x[(slice(None),) * axis + (slice(start, None, 2),)]
-
-
-def _turns(n: int, u: Tensor, axis: int) -> Tensor:
-    """`w_k` for all k, to be multiplied with `u` along `axis`."""
-    return _turn(n).to(u).view(-1, *[1] * (u.ndim - axis - 1))
+def _synthesise(c: Tensor, x: Tensor) -> None:
+    n, k = x.shape[1], c.shape[1]
+    high = max(0, k - (n + 1) // 2)  # so many c_{N-k} are known in the half of U
+    half = n // 2 + 1 if high else k
+    u = c.new_zeros((len(c), half, c.shape[2]), dtype=c.dtype.to_complex())
+    u.real.copy_(c[:, :half])
+    u.imag[:, half - high :] = c[:, k - high :].flip(1)
+    u.mul_(_turns(n).to(u)[:half].reciprocal())
+    folded = torch.fft.irfft(u, n, dim=1, norm="ortho")
+    x[:, 1::2] = folded[:, : n // 2]
+    x[:, ::2] = folded[:, n // 2 :].flip(1)
 
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(mode=False)  # kept for later callers, who may want gradients or stand on another device
-def _turn(n: int) -> Tensor:
-    """`w_k` for all k, in complex128."""
+def _turns(n: int) -> Tensor:
+    """`w_k` for all k, in complex128, as a column."""
     k = torch.arange(n, dtype=torch.float64, device="cpu")
     w = torch.polar(torch.full_like(k, 2**0.5), -1.5 * torch.pi * k / n)
     w[0] = 1
-    return w
+    return w[:, None]
 
 
-@lru_cache(maxsize=32)  # of short axes only: half a megabyte at most for each
+@lru_cache(maxsize=32)  # for short axes only, hence at most half a megabyte each
 @torch.inference_mode(mode=False)
 def _basis(n: int) -> Tensor:
     """The orthonormal DCT-II matrix `(n, n)` in float64, frequencies first."""
