@@ -1,4 +1,4 @@
-"""Run every benchmark, each in a process of its own so that neither memory nor threads leak into the next one."""
+"""Run the short benchmarks, each in a process of its own so that neither memory nor threads leak into the next one."""
 
 import json
 import subprocess
@@ -7,6 +7,8 @@ import sys
 from benchmarks.rows import Row, main
 
 SCRIPTS = ("constrained_step",)
+LONG = ("minilm_sst2",)
+"""Trainings of many minutes, run by name; their tables lie beside them."""
 
 
 def run_all() -> list[Row]:

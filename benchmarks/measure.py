@@ -1,6 +1,6 @@
 """How time and memory are measured, on a CPU that others use too, and on a GPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from statistics import median, quantiles
@@ -14,6 +14,7 @@ Work = Callable[[], object]
 
 WARMUP = 3
 ROUNDS = 10
+FEW = 3
 SECONDS = 15.0
 
 
@@ -48,10 +49,30 @@ def time_pair(ours: Work, baseline: Work, device: torch.device) -> Pair:
             work()
             spent[work] += (clock() - start) / 2
         rounds.append((spent[ours], spent[baseline]))
-    ratios = [mine / theirs for mine, theirs in rounds]
-    tenths = quantiles(ratios, n=10)
-    mine, theirs = (median(times) for times in zip(*rounds, strict=True))
-    return Pair(mine, theirs, median(ratios), (tenths[0], tenths[-1]), len(rounds))
+    mine, theirs = zip(*rounds, strict=True)
+    return _pair(mine, theirs)
+
+
+def time_in_turns(works: Mapping[str, Work], baseline: Work, device: torch.device) -> dict[str, Pair]:
+    """Time several works beside one baseline that is slow to repeat for each: rounds of baseline, all works, baseline.
+
+    `FEW` rounds after one that is not counted, and `SECONDS` at least unless there are `ROUNDS` rounds before that.
+    """
+    clock = _clock(device)
+
+    def spent(work: Work) -> float:
+        start = clock()
+        work()
+        return clock() - start
+
+    rounds: list[tuple[float, dict[str, float]]] = []
+    end = perf_counter() + SECONDS
+    while len(rounds) < 1 + FEW or (len(rounds) < 1 + ROUNDS and perf_counter() < end):
+        before = spent(baseline)
+        times = {name: spent(work) for name, work in works.items()}
+        rounds.append(((before + spent(baseline)) / 2, times))
+    base, *_ = zip(*rounds[1:], strict=True)
+    return {name: _pair([times[name] for _, times in rounds[1:]], list(base)) for name in works}
 
 
 def peak_bytes(work: Work, device: torch.device) -> int:
@@ -73,6 +94,12 @@ def peak_bytes(work: Work, device: torch.device) -> int:
     events = [event for event in recorded.events() if event.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())
     return max(accumulate((event.nbytes() for event in events), initial=0))
+
+
+def _pair(ours: Sequence[float], baseline: Sequence[float]) -> Pair:
+    ratios = [mine / theirs for mine, theirs in zip(ours, baseline, strict=True)]
+    tenths = quantiles(ratios, n=10)
+    return Pair(median(ours), median(baseline), median(ratios), (tenths[0], tenths[-1]), len(ratios))
 
 
 def _clock(device: torch.device) -> Callable[[], float]:

@@ -54,8 +54,8 @@ class Case:
 
 
 CASES = (
-    Case(3, 384, 3000, (1e-4, 3e-4, 1e-3), (0, 1, 2)),
-    Case(6, 192, 3000, (1e-4, 3e-4, 1e-3), (0, 1, 2)),
+    Case(3, 384, 2400, (1e-4, 3e-4, 1e-3), (0, 1, 2)),
+    Case(6, 192, 2400, (1e-4, 3e-4, 1e-3), (0, 1, 2)),
     Case(12, 768, 1200, (5e-5, 2e-4), (0,)),
 )
 
@@ -157,8 +157,8 @@ def markdown(results: list[Result], header: str) -> str:
         "# MiniLM (BERT, 6 x 384) as an ancestor: SST-2 after a short fine-tuning",
         "",
         f"`python -m benchmarks.minilm_sst2`. {header.partition('; seed')[0]}; bf16 autocast.",
-        f"{EPOCHS} epochs of batches of {BATCH}, {LENGTH} tokens; {VALIDATION:.0%} of the sentences choose the learning",
-        "rate, the rest train. Accuracy is the mean over the seeds (lowest to highest) on dev, which chose nothing.",
+        f"{EPOCHS} epochs of batches of {BATCH}, {LENGTH} tokens; {VALIDATION:.0%} of the sentences choose the",
+        "learning rate, the rest train. Accuracy: mean over the seeds (lowest to highest) on dev, which chose nothing.",
         "",
         "| size | start | sentences | seeds | learning rate | accuracy on dev | error / error of scratch |",
         "|---|---|---|---|---|---|---|",

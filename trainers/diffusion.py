@@ -12,8 +12,8 @@ from torch.nn.functional import mse_loss
 
 from trainers.inputs import Forward, Inputs
 from trainers.objectives import Objective
+from zoo.families.dit_sample import STEPS, signal
 
-STEPS = 1000
 DROPPED = 0.1
 """The share of training samples that lose their class (for classifier-free guidance, arXiv 2207.12598)."""
 
@@ -28,7 +28,7 @@ class Denoising(Objective):
     def __init__(self, classes: int) -> None:
         """`classes` is also the number of the null class."""
         self.null = classes
-        self._signal = torch.cumprod(1 - torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64), 0).float()
+        self._signal = signal()
 
     def __call__(self, forward: Forward, x: Inputs, y: Tensor) -> Tensor:
         """Steps, noise and dropped classes come from torch's global generator: the loop seeds it in every step."""
@@ -40,8 +40,8 @@ class Denoising(Objective):
 
     def noised(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """The images after step `t`: `sqrt(abar_t) x + sqrt(1 - abar_t) noise` (equation 4, counted from 0)."""
-        signal = self._signal.to(x.device)[t].view(-1, *[1] * (x.dim() - 1))
-        return signal.sqrt() * x + (1 - signal).sqrt() * noise
+        kept = self._signal.to(x.device)[t].view(-1, *[1] * (x.dim() - 1))
+        return kept.sqrt() * x + (1 - kept).sqrt() * noise
 
     def sums(self, forward: Forward, x: Inputs, y: Tensor) -> dict[str, Tensor]:
         """Step and noise of a sample follow from its pixels: the same for every model, batch and number of workers."""

@@ -37,7 +37,7 @@ class Distillation(Objective):
     make it vanish beside the task's loss).
     """
 
-    def __init__(self, task: Objective, teacher: Teacher) -> None:
+    def __init__(self, task: Objective, teacher: Forward) -> None:
         self._task, self._teacher = task, teacher
 
     def __call__(self, forward: Forward, x: Inputs, y: Tensor) -> Tensor:

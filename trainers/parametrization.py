@@ -157,4 +157,7 @@ def fitted(learngene: Learngene, size: Size) -> Composed:
     method.legal(learngene.source).check(size)
     target = learngene.source.at(size)
     tensors = method.resize(learngene.tensors, learngene.source, target)
-    return Composed(replace(learngene, source=target, tensors=tensors), freeze_shared=True)
+    module = Composed(replace(learngene, source=target, tensors=tensors), freeze_shared=True)
+    if not any(p.requires_grad for p in module.parameters()):
+        raise BadInputError(f"size: at {size} a learngene of method {method.name!r} has nothing to fit")
+    return module

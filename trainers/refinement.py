@@ -45,14 +45,7 @@ class Refinement(Objective):
 
     def __init__(self, task: Objective, module: Plain, spectrum: Spectrum, weight: float) -> None:
         self._task, self._module, self._weight = task, module, weight
-        arch = module.arch
-        self._low = {
-            key: [
-                (i, spectrum.low(axis)) for i, axis in enumerate(arch.axes(key)) if axis.role in ("layer", "out", "in")
-            ]
-            for key in arch.kinds
-            if {"layer", "out", "in"} <= {axis.role for axis in arch.axes(key)}
-        }
+        self._low = {key: _low(module.arch.axes(key), spectrum) for key in module.arch.kinds}
 
     @classmethod
     def balanced(cls, task: Objective, module: Plain, data: Dataset, spectrum: Spectrum, share: float) -> "Refinement":
@@ -65,20 +58,17 @@ class Refinement(Objective):
         x, y = next(iter(data.evaluation(alone)))
         with torch.no_grad():
             loss = task(module, to_device(x, alone.device), y.to(alone.device)).item()
-            penalty = cls(task, module, spectrum, 0.0).penalty().item()
-        if penalty <= 0:
-            raise BadInputError(f"keep: {spectrum.keep} leaves no high frequencies to suppress; legal values: below 1")
+            unweighted = cls(task, module, spectrum, 1.0)
+            if all((w == 1).all() for low in unweighted._low.values() for w in low.values()):
+                raise BadInputError(f"keep: {spectrum.keep} leaves no high frequencies to suppress; legal: below 1")
+            penalty = unweighted.penalty().item()
         return cls(task, module, spectrum, share * loss / penalty)
 
     def penalty(self) -> Tensor:
         """The mean over kinds of the mean masked energy (a scalar, fp32)."""
-        arch = self._module.arch
-        weights = dict(self._module.model.named_parameters())
-        energies = []
-        for key, low in self._low.items():
-            stack = arch.stack_kind(key, weights)
-            energies.append(high_energy(stack, low) / stack.numel())
-        return torch.stack(energies).mean()
+        arch, weights = self._module.arch, dict(self._module.model.named_parameters())
+        stacks = ((arch.stack_kind(key, weights).float(), low) for key, low in self._low.items() if low)
+        return torch.stack([high_energy(stack, low) for stack, low in stacks]).mean()
 
     def __call__(self, forward: Forward, x: Inputs, y: Tensor) -> Tensor:
         """Task and penalty."""
@@ -91,3 +81,11 @@ class Refinement(Objective):
     def scores(self, sums: Mapping[str, float]) -> dict[str, float]:
         """As the task's."""
         return self._task.scores(sums)
+
+
+def _low(axes: tuple[Axis, ...], spectrum: Spectrum) -> dict[int, Tensor]:
+    """What is let through of the maps of repeated layers; nothing for other kinds."""
+    roles = {axis.role for axis in axes}
+    if not {"layer", "out", "in"} <= roles:
+        return {}
+    return {i: spectrum.low(axis) for i, axis in enumerate(axes) if axis.role in ("layer", "out", "in")}

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from zoo.checkpoint import Checkpoint
+from zoo.checkpoint import Checkpoint, refuse_non_finite
 from zoo.errors import NotFoundError
 from zoo.heads import change_head, with_head
 from zoo.learngene import Learngene
@@ -18,7 +18,11 @@ from zoo.size import Size
 
 @torch.no_grad()
 def condense(checkpoint: Checkpoint, method: ClosedForm) -> Learngene:
-    """The learngene of trained weights, in closed form, at least in fp32; the weights' digest is its parent."""
+    """The learngene of trained weights, in closed form, at least in fp32; the weights' digest is its parent.
+
+    Raises `IntegrityError` for weights that hold NaN or infinity.
+    """
+    refuse_non_finite(checkpoint.weights, "weights")
     weights = {
         name: tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for name, tensor in checkpoint.weights.items()
     }

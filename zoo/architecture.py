@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from zoo.errors import BadInputError
 from zoo.family import SCALING, Axis, Family, Kind, Role, Segment, Table
@@ -221,9 +222,23 @@ def _parameters_on_meta() -> Iterator[None]:
     # torch annotates the hook as if it could not return the parameter to register
     handle = register_module_parameter_registration_hook(cast(Callable[..., None], to_meta))
     try:
-        yield
+        with _Unset():
+            yield
     finally:
         handle.remove()
+
+
+class _Unset(TorchFunctionMode):
+    """Random starts do nothing to tensors without memory; on `meta` torch takes longer for them than for small ones."""
+
+    starts = frozenset({Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.mul_, Tensor.add_, Tensor.clamp_})
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in self.starts and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _inverse(order: list[int]) -> list[int]:

@@ -1,6 +1,7 @@
 """`Checkpoint`: trained weights of one size; reading ancestors from and writing ready models to folders."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,13 +73,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise BadInputError(f"{folder / place}: {error}") from error
     except (SafetensorError, ValueError) as error:
         raise IntegrityError(f"{folder}: {error}") from error
-    _refuse_non_finite(folder, weights)
+    refuse_non_finite(weights, str(folder / WEIGHTS))
     tokenizer = folder / "tokenizer.json"
     text = tokenizer.read_text(encoding="utf-8") if tokenizer.is_file() else None
     return Checkpoint(arch, weights, digest_file(folder / WEIGHTS), preprocessing, text)
 
 
-def _refuse_non_finite(folder: Path, weights: dict[str, Tensor]) -> None:
+def refuse_non_finite(weights: Mapping[str, Tensor], place: str) -> None:
+    """Raise `IntegrityError` naming the first tensor that holds NaN or infinity."""
     for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise IntegrityError(f"{folder / WEIGHTS}: tensor {name!r} holds NaN or infinity")
+        # A sum is finite where all terms are (unless it overflows), and takes a third of the time of looking at each.
+        if not torch.isfinite(tensor.sum(dtype=torch.float32)) and not torch.isfinite(tensor).all():
+            raise IntegrityError(f"{place}: tensor {name!r} holds NaN or infinity")

@@ -54,13 +54,16 @@ def widen(x: Tensor, key: str, source: Architecture, target: Architecture) -> Te
 def cancelling(noise: Tensor, key: str, source: Architecture, target: Architecture) -> Tensor:
     """`noise`, shaped as a stack of `target`, less its mean over the copies of every input of `source`.
 
-    Added to a widened map it cancels in every sum, and the copies are no longer alike.
+    Added to a widened map it cancels in every sum, and the copies are no longer alike. Heads have the same channels at
+    both sizes, so copies follow one another.
     """
     for i, before, after in _axes(key, source, target):
         if before.role == "in" and _grows(before, after):
-            units = origins(before, after).to(noise.device)
-            shape = [before.extent if axis == i else extent for axis, extent in enumerate(noise.shape)]
-            means = noise.new_zeros(shape).index_add(i, units, noise)
+            assert before.factors[1:] == after.factors[1:], (before, after)
+            rounds = noise.split(before.extent, i)
+            means = rounds[0].clone()
+            for copy in rounds[1:]:
+                means.narrow(i, 0, copy.shape[i]).add_(copy)
             means /= copies(before, after).to(noise).view(_along(i, noise.ndim))
             noise = noise - _pick(means, i, before, after)
     return noise
@@ -92,7 +95,9 @@ def _pick(x: Tensor, i: int, before: Axis, after: Axis) -> Tensor:
         return cycle(x, i, after.extent)
     if len(after.factors) == 1 and before.extent % after.extent == 0:
         return x[(slice(None),) * i + (slice(None, None, before.extent // after.extent),)]
-    return x.index_select(i, origins(before, after).to(x.device))
+    units = origins(before, after).to(x.device)
+    # Whole rows are copied by `index_select`; single numbers it looks up several times slower than indexing does.
+    return x[..., units] if i == x.ndim - 1 else x.index_select(i, units)
 
 
 def _along(axis: int, ndim: int) -> list[int]:

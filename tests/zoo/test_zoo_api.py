@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from zoo_samples import images, learngene, vit
+from zoo_samples import images, learngene, noise, vit
 
 import zoo
 from zoo.checkpoint import Checkpoint, save_checkpoint
@@ -85,3 +85,10 @@ def test_a_name_without_a_registry_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr("zoo.api.entry_points", lambda group: [])
     with pytest.raises(zoo.NotFoundError, match=r"vit@champion: no registry is installed.*learngene-zoo\[registry\]"):
         zoo.load("vit@champion", depth=1, width=8)
+
+
+def test_weights_that_are_no_numbers_are_not_condensed() -> None:
+    weights = noise(SOURCE)
+    weights["blocks.1.norm2.bias"][3] = float("nan")
+    with pytest.raises(zoo.IntegrityError, match=r"tensor 'blocks.1.norm2.bias' holds NaN or infinity"):
+        zoo.condense(Checkpoint(SOURCE, weights), Front())

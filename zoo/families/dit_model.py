@@ -3,8 +3,11 @@
 A module of our own: that of diffusers embeds time step and class anew in every block, with tables of their own, which
 is not the model of the paper, and would be a heavy dependency for one model. timm has the layers, but not the model.
 
-Two readings of ours. The model predicts the noise alone, no variances. The position table starts as the paper's fixed
-sinusoids and is trained: frequencies follow from the width, so a fixed table could not be carried to another one.
+Three readings of ours. The model predicts the noise alone, no variances. The position table starts as the paper's fixed
+sinusoids and is trained: frequencies follow from the width, so a fixed table could not be carried to another one. The
+embeddings of time step and class start with a spread that follows the width, near the 0.02 of the official code at its
+widths: at width 64 that leaves the condition so faint that 1,500 steps on digits give images of the wanted class in
+20 % of the cases, instead of 81 %.
 
 B samples, C channels, H x W pixels in patches of P x P, T tokens, D width.
 """
@@ -68,8 +71,7 @@ class DiT(nn.Module):
                 nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.flatten(1))  # as a map of whole patches
         nn.init.zeros_(self.get_parameter("patch_embed.proj.bias"))
-        for name in ("time_embed.fc1.weight", "time_embed.fc2.weight", "class_embed.weight"):
-            nn.init.normal_(self.get_parameter(name), std=0.02)
+        nn.init.normal_(self.class_embed.weight, std=self.class_embed.embedding_dim**-0.5)
         for name, parameter in self.named_parameters():
             if ".modulation." in name or name.startswith("final.linear."):
                 nn.init.zeros_(parameter)

@@ -5,6 +5,7 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from zoo.methods.base import ClosedForm, Method
+from zoo.methods.bot import BoT
 from zoo.methods.front import Front
 from zoo.methods.hypercloning import HyperCloning
 from zoo.methods.kronecker import Kronecker
@@ -19,7 +20,7 @@ from zoo.methods.stackbert import StackBERT
 from zoo.methods.tleg import TLEG
 
 AnyClosedForm = Annotated[
-    Front | Selection | Net2Net | HyperCloning | Lemon | StackBERT | TLEG | Ligo | Mimetic | Random | MuPScaling,
+    Front | BoT | Selection | Net2Net | HyperCloning | Lemon | StackBERT | TLEG | Ligo | Mimetic | Random | MuPScaling,
     Field(discriminator="name"),
 ]
 """A method that condenses trained weights without training."""

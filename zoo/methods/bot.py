@@ -5,22 +5,22 @@ the details dropped; a larger model is the inverse transform of the weights with
 length is left alone. Variances that a normalisation layer measured are read linearly between channels and layers,
 because a wavelet may overshoot below zero.
 
-The paper speaks of powers of two only. Our reading for other ratios: go to the nearest length of at least the wanted
-one that whole levels reach, and read that linearly at the wanted length. All units of the source take part so, in
-their order; padding and cutting off instead would lose the last layers of a deeper model, and repeat some of a
-shallower one. It also lets `sizes` commute: an approximation serves all smaller lengths as the whole axis does.
+The paper goes by powers of two. Our reading of other ratios: whole levels to the nearest length that is not below the
+wanted one (an odd number of entries is stretched by one before it is halved), and from there linearly. All units of the
+source take part, in their order; padding and cutting off instead leaves the last layers of the source out of a deeper
+model and repeats some in a shallower one, which measures far worse.
 
 A level down multiplies constants by sqrt(2) along its axis, a level up divides them by it. `rescale`:
 
-- `none`: as the transform gives it (the paper);
+- `none`: as the transform gives it;
 - `amplitude`: constants stay as they are;
-- `functional` (default): `amplitude` for outputs and vectors, its inverse for inputs. With `R` the resampling that
-  keeps constants, a map W becomes `R W R^+`: it does to resampled activations what W does to the original ones (for
-  powers of two; the adjoint of a biorthogonal wavelet is its dual). Along the depth maps keep their spread: `amplitude`
-  for deeper, `none` for shallower models.
+- `functional` (default): `amplitude`, but its inverse for inputs. With `R` the resampling that keeps constants, a map W
+  becomes `R W R^+`: it does to resampled activations what W does to the original ones (exactly so where levels
+  suffice). Inputs see the adjoint transform, for biorthogonal wavelets that of the dual one; where the output shares
+  its weights with the input embedding, the last scale before it is divided in its place.
 """
 
-from math import sqrt
+from math import prod
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -28,20 +28,21 @@ from torch import Tensor
 
 from zoo.architecture import Architecture, Stacks
 from zoo.errors import BadInputError
-from zoo.family import Axis
+from zoo.family import Axis, Kind
 from zoo.methods.base import ClosedForm, Tensors
-from zoo.size import LegalSizes, Size
+from zoo.methods.whole import narrowed
+from zoo.size import LegalSizes, Range, Size
 from zoo.transforms import dwt
 from zoo.transforms.axes import interpolate
 
-Scaling = list[tuple[int, Axis, Axis]]  # the number of an axis, and the axis before and after
+DUAL = {"bior": "rbio", "rbio": "bior"}
 
 
 class BoT(ClosedForm, frozen=True):
-    """Options: the wavelet, the scaling, and the sizes to serve.
+    """The wavelet (any discrete one of PyWavelets), the scaling, and what the learngene keeps.
 
-    sizes: the learngene keeps of every axis the smallest approximation that gives these sizes (and all below them)
-        exactly as the full weights do; None keeps the full weights, for any size.
+    sizes: keep of every axis the smallest approximation that gives these sizes, and whatever lies below the largest of
+        them, exactly as the whole weights do (None: keep the whole weights, for any size).
     """
 
     name: Literal["bot"] = "bot"
@@ -51,88 +52,90 @@ class BoT(ClosedForm, frozen=True):
 
     def legal(self, source: Architecture) -> LegalSizes:
         """Any size, or nothing larger than the largest of `sizes`."""
-        legal = source.legal
         if self.sizes is None:
-            return legal
+            return source.legal
         served = self._served(source)
-        most = {name: max(getattr(size, name) for size in served) for name in ("depth", "width", "mlp")}
-        ranges = {name: getattr(legal, name).model_copy(update={"max": value}) for name, value in most.items()}
-        why = "; ".join(part for part in (legal.why, f"kept for sizes {', '.join(map(str, served))}") if part)
-        return legal.model_copy(update={**ranges, "why": why})
+        ranges = {name: Range(max=max(getattr(size, name) for size in served)) for name in ("depth", "width", "mlp")}
+        why = f"the learngene keeps what serves {', '.join(map(str, served))}"
+        return narrowed(source, why, **ranges).model_copy(update={"free_heads": source.legal.free_heads})
 
     def condense(self, stacks: Stacks, source: Architecture) -> dict[str, Tensor]:
-        """The stacks, or their approximations at the lengths that the largest of `sizes` needs."""
+        """The stacks themselves, or their approximations for `sizes`. Raises `BadInputError` for an illegal size."""
         if self.sizes is None:
             return dict(stacks)
         served = [source.at(size) for size in self._served(source)]
         return {key: self._approximate(key, stack, source, served) for key, stack in stacks.items()}
 
+    def expand(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
+        """Shrink axes from the first to the last, then lengthen from the last to the first: the fastest order."""
+        return {key: self._resize(key, tensors[key], source, target) for key in target.kinds}
+
+    def _served(self, source: Architecture) -> list[Size]:
+        assert self.sizes is not None
+        try:
+            return [source.legal.size(size.depth, size.width, size.heads or None, size.mlp) for size in self.sizes]
+        except BadInputError as error:
+            raise BadInputError(f"method.sizes: {error}") from error
+
     def _approximate(self, key: str, x: Tensor, source: Architecture, served: list[Architecture]) -> Tensor:
         if source.kinds[key].statistic:
             return x
-        for i, axis, _ in _scaling(key, source, source):
+        for i, axis in _signal(source.axes(key)):
             largest = max(arch.axes(key)[i].extent for arch in served)
-            x = dwt.down(x, i, _halvings(axis.extent, largest), self._wavelet(axis))
+            x = _halve(x, i, largest, self._wavelet(axis))
         return x
 
-    def expand(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
-        """Shrink what is too long, then lengthen what is too short: the order that handles the fewest numbers."""
-        return {key: self._resize(key, tensors[key], source, target) for key in target.kinds}
-
     def _resize(self, key: str, x: Tensor, source: Architecture, target: Architecture) -> Tensor:
-        axes = _signal(key, source, target)
-        if source.kinds[key].statistic:
-            for i, _, after in axes:
-                x = interpolate(x, i, after.extent)
+        kind, before, after = source.kinds[key], source.axes(key), _signal(target.axes(key))
+        if kind.statistic:
+            for i, axis in after:
+                x = interpolate(x, i, axis.extent)
             return x
-        longer = [axis for axis in axes if x.shape[axis[0]] <= axis[2].extent]
-        for i, before, after in axes:
-            if (i, before, after) not in longer:
-                x = _read(x, i, after.extent, self._wavelet(before))
-        gain = prod(self._gain(before, after.extent, source.axes(key)) for _, before, after in axes)
-        x = x if gain == 1 else x * gain
-        for i, before, after in reversed(longer):
-            x = _read(x, i, after.extent, self._wavelet(before))
+        shorter = [(i, axis) for i, axis in after if axis.extent < x.shape[i]]
+        longer = [(i, axis) for i, axis in reversed(after) if axis.extent > x.shape[i]]
+        for i, axis in shorter:
+            x = _read(x, i, axis.extent, self._wavelet(axis))
+        gain = prod(self._gain(kind, axis, before[i].extent) for i, axis in after)
+        x = x if gain == 1 else x * gain  # here, where there are the fewest numbers
+        for i, axis in longer:
+            x = _read(x, i, axis.extent, self._wavelet(axis))
         return x
 
     def _wavelet(self, axis: Axis) -> str:
-        """The wavelet along an axis; `functional` takes the adjoint for inputs: analysis and synthesis trade places."""
         if self.rescale == "functional" and axis.role == "in":
             return DUAL.get(self.wavelet[:4], self.wavelet[:4]) + self.wavelet[4:]
         return self.wavelet
 
-    def _gain(self, axis: Axis, length: int, *, is_map: bool) -> float:
-        """What the transform's numbers along one axis are multiplied by."""
-        amplitude = sqrt(2) ** _levels(axis.extent, length)
-        match self.rescale:
-            case "none":
-                return 1.0
-            case "functional" if axis.role == "in":
-                return amplitude * axis.extent / length
-            case "functional" if axis.role == "layer" and is_map:
-                return max(1.0, amplitude)
-            case _:
-                return amplitude
+    def _gain(self, kind: Kind, axis: Axis, source: int) -> float:
+        """What the numbers of the transform are multiplied by, because of one axis."""
+        if self.rescale == "none":
+            return 1.0
+        levels = dwt.levels(source, axis.extent) if source < axis.extent else -len(_halves(source, axis.extent))
+        amplitude = 2 ** (levels / 2)
+        summed_over = axis.role == "in" or (axis.role == "out" and kind.feeds_tied)
+        return amplitude * source / axis.extent if self.rescale == "functional" and summed_over else amplitude
 
 
 def _read(x: Tensor, axis: int, length: int, wavelet: str) -> Tensor:
-    """Whole levels to the nearest length that is at least the wanted one, then linearly."""
-    levels = _levels(x.shape[axis], length)
-    step = dwt.up if levels > 0 else dwt.down
-    return interpolate(step(x, axis, abs(levels), wavelet), axis, length)
+    """Whole levels to the nearest length that is not below the wanted one, then linearly."""
+    if x.shape[axis] > length:
+        return interpolate(_halve(x, axis, length, wavelet), axis, length)
+    return interpolate(dwt.up(x, axis, dwt.levels(x.shape[axis], length), wavelet), axis, length)
 
 
-def _levels(n: int, m: int) -> int:
-    """Whole levels from n to m entries: up if positive, down if negative."""
-    return dwt.levels(n, m) if n < m else -_halvings(n, m)
+def _halve(x: Tensor, axis: int, least: int, wavelet: str) -> Tensor:
+    for half in _halves(x.shape[axis], least):
+        x = dwt.down(interpolate(x, axis, 2 * half), axis, 1, wavelet)
+    return x
 
 
-def _halvings(n: int, m: int) -> int:
-    """How often n entries can be halved, while at least m remain."""
-    return min((n & -n).bit_length(), max(1, (n // m).bit_length())) - 1
+def _halves(n: int, least: int) -> list[int]:
+    """The lengths that n entries are halved to, while no fewer than `least` are left; odd ones are rounded up."""
+    lengths: list[int] = []
+    while n > 1 and (n := (n + 1) // 2) >= least:
+        lengths.append(n)
+    return lengths
 
 
-def _scaling(key: str, source: Architecture, target: Architecture) -> Scaling:
-    """The axes along which a kind is a signal."""
-    pairs = enumerate(zip(source.axes(key), target.axes(key), strict=True))
-    return [(i, before, after) for i, (before, after) in pairs if before.role in ("layer", "out", "in")]
+def _signal(axes: tuple[Axis, ...]) -> list[tuple[int, Axis]]:
+    return [(i, axis) for i, axis in enumerate(axes) if axis.role in ("layer", "out", "in")]

@@ -47,9 +47,13 @@ class Lemon(Whole, frozen=True):
             stacks[key] = widen(x, key, source, target)
             if copies_inputs(key, source, target):
                 dims = [i for i, axis in enumerate(source.axes(key)) if axis.role not in ("layer", "part")]
-                normal = torch.randn(stacks[key].shape, generator=generator, dtype=x.dtype).to(x)
-                noise = cancelling(normal, key, source, target)
-                stacks[key] = stacks[key].addcmul(noise, x.std(dims, correction=0, keepdim=True))
+                std = x.std(dims, correction=0, keepdim=True)
+                # Layer by layer: the noise of one map stays in the cache.
+                layers = target.axes(key)[0].extent if target.axes(key)[0].role == "layer" else 1
+                for layer in range(layers):
+                    part, spread = (t.narrow(0, layer, t.shape[0] // layers) for t in (stacks[key], std))
+                    normal = torch.randn(part.shape, generator=generator, dtype=x.dtype).to(x)
+                    part.addcmul_(cancelling(normal, key, source, target), spread)
         return stacks
 
 

@@ -5,9 +5,10 @@ outputs) and A (for inputs) belong to an axis and are shared by all maps and lay
 channel is; the depth operators w belong to a kind. The paper fits them to the task for about 100 steps; the ancestor
 stays as it is.
 
-Start: B copies units as Net2Net does, with a little noise that tells copies apart, A divides by the copies, w stacks
-layers. Without noise, a whole multiple of the width computes at first what the ancestor does. (The paper ties A to B;
-apart, they can divide.) Statistics of normalisation layers, which no operator may turn negative, are copied.
+Start: B copies units as Net2Net does, with a little noise where it grows, which tells copies apart, A divides by the
+copies, w stacks layers. Without noise, a whole multiple of the width computes at first what the ancestor does. (The
+paper ties A to B; apart, they can divide.) Statistics of normalisation layers, which no operator may turn negative,
+are copied.
 """
 
 from typing import Literal
@@ -22,6 +23,7 @@ from zoo.methods.base import ClosedForm, Fitted, Tensors
 from zoo.units import copies, origins, stack_layers, take
 
 ANCESTOR, OPERATORS = "ancestor/", "operators/"
+Lookups = dict[str, tuple[Tensor, Tensor | None]]
 
 
 class Ligo(ClosedForm, Fitted, frozen=True):
@@ -42,7 +44,8 @@ class Ligo(ClosedForm, Fitted, frozen=True):
     def expand(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
         """Apply the operators to the ancestor: those that are there, then those that lead on to `target`."""
         here = self.resize(tensors, source, target)
-        return {key: _grow(here, key, target) for key in target.kinds}
+        lookups = _lookups(here)
+        return {key: _grow(here, lookups, key, target) for key in target.kinds}
 
     def resize(self, tensors: Tensors, source: Architecture, target: Architecture) -> dict[str, Tensor]:
         """The ancestor and the operators that lead to `target`, at their start.
@@ -51,7 +54,8 @@ class Ligo(ClosedForm, Fitted, frozen=True):
         """
         if source.size == target.size:
             return dict(tensors)
-        ancestor = {ANCESTOR + key: _grow(tensors, key, source) for key in source.kinds}
+        lookups = _lookups(tensors)
+        ancestor = {ANCESTOR + key: _grow(tensors, lookups, key, source) for key in source.kinds}
         for key, kind in target.kinds.items():
             if kind.statistic:
                 x = take(ancestor[ANCESTOR + key], key, source, target)
@@ -76,7 +80,7 @@ class Ligo(ClosedForm, Fitted, frozen=True):
         copying = torch.nn.functional.one_hot(units, before.extent).double()
         if name.startswith(OPERATORS + "in/"):
             return copying / copies(before, after).clamp(min=1)
-        if name.startswith(OPERATORS + "out/"):
+        if name.startswith(OPERATORS + "out/") and after.extent > before.extent:
             random = torch.randn(copying.shape, generator=generator, dtype=torch.float64)
             return copying + self.noise / before.extent**0.5 * random
         return copying
@@ -90,11 +94,37 @@ def _operator(key: str, kind: Kind, axis: Axis) -> str:
     return f"{OPERATORS}{role}/{axis.name}"
 
 
-def _grow(tensors: Tensors, key: str, target: Architecture) -> Tensor:
+def _grow(tensors: Tensors, lookups: Lookups, key: str, target: Architecture) -> Tensor:
     """A kind's stack at `target`: the ancestor's, with the operators that there are for its axes."""
     x, kind = tensors[ANCESTOR + key], target.kinds[key]
-    for i, axis in enumerate(target.axes(key)):
-        operator = tensors.get(_operator(key, kind, axis))
-        if operator is not None and not kind.statistic:
-            x = (x.movedim(i, -1) @ operator.mT).movedim(-1, i)
+    if kind.statistic:
+        return x
+    # Layers that are added come last: less is multiplied before.
+    added = [axis.role == "layer" and axis.extent > x.shape[i] for i, axis in enumerate(target.axes(key))]
+    for i in sorted(range(x.ndim), key=added.__getitem__):
+        name = _operator(key, kind, target.axes(key)[i])
+        if name in tensors:
+            x = _look_up(x, i, *lookups[name]) if name in lookups else _multiply(x, i, tensors[name])
     return x
+
+
+def _lookups(tensors: Tensors) -> Lookups:
+    """Of operators with one number in every row, as most are at the start: where it is, and the number."""
+    lookups: Lookups = {}
+    for name, operator in tensors.items():
+        if name.startswith(OPERATORS) and not (operator.requires_grad or operator.is_meta):
+            numbers, units = operator.max(1)
+            if operator.count_nonzero() == len(operator) and numbers.all():
+                lookups[name] = units, None if (numbers == 1).all() else numbers
+    return lookups
+
+
+def _look_up(x: Tensor, axis: int, units: Tensor, numbers: Tensor | None) -> Tensor:
+    picked = x[..., units] if axis == x.ndim - 1 else x.index_select(axis, units)
+    return picked if numbers is None else picked * numbers.view(-1, *[1] * (x.ndim - axis - 1))
+
+
+def _multiply(x: Tensor, axis: int, operator: Tensor) -> Tensor:
+    if axis == x.ndim - 1:
+        return x @ operator.mT
+    return (operator @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1 :])

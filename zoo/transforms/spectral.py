@@ -1,12 +1,13 @@
 """The energy of weights outside their low frequencies: the penalty of FRONT+ (arXiv 2603.07523).
 
 With X the orthonormal cosine transform of W along some axes d, and a weight `p_d(u)` in [0, 1] that says how free the
-frequency u is along each of them, the penalty is, by Parseval,
+frequency u is along each of them, the penalty is
 
-    mean over u of (1 - prod_d p_d(u_d)) X_u^2  =  (sum W^2 - sum_u prod_d p_d(u_d) X_u^2) / numel
+    mean over u of (1 - prod_d p_d(u_d)) X_u^2  =  <W, R> / numel,      R = W - inverse(prod_d p_d(u_d) X_u)
 
-so that only frequencies with a weight are ever computed. The weights of a hard mask are ones up to the kept corner,
-those of a soft one decay.
+by Parseval: only frequencies with a weight are computed. R is a symmetric linear map of W, hence `2 R / numel` is the
+gradient, and known with the penalty. The weights of a hard mask are ones up to the kept corner, those of a soft one
+decay.
 """
 
 from collections.abc import Mapping
@@ -30,15 +31,18 @@ def decay(n: int, gamma: float) -> Tensor:
 
 
 def high_energy(x: Tensor, weights: Mapping[int, Tensor]) -> Tensor:
-    """The penalty of `x` (float32 or float64), a scalar. `weights` has those of every axis that is transformed.
+    """The penalty of `x` (float32 or float64), a scalar, differentiable once; `weights` by the axes to be transformed.
 
-    Weights at the end of an axis that are below the machine epsilon count as zero. This changes the penalty by at most
-    that share of the mean square of `x`, as rounding does: a penalty so small is noise, and may be negative.
+    Weights at the end of an axis that are below the machine epsilon count as zero: this changes the penalty by at most
+    that share of the mean square of `x`.
     """
     eps = torch.finfo(x.dtype).eps
-    audible = {axis % x.ndim: w[: int((w > eps).nonzero()[-1]) + 1] for axis, w in weights.items()}
+    heard = {axis % x.ndim: w[: int((w > eps).nonzero()[-1]) + 1] for axis, w in weights.items()}
     with torch.autocast(x.device.type, enabled=False):  # half the digits would not survive the difference
-        low = dct.forward(x, list(audible), [len(w) for w in audible.values()]).square()
-        for axis in sorted(audible, reverse=True):
-            low = low.movedim(axis, -1) @ audible[axis].to(x)
-        return (x.square().sum() - low.sum()) / x.numel()
+        with torch.no_grad():
+            low = dct.forward(x, list(heard), [len(w) for w in heard.values()])
+            for axis, w in heard.items():
+                low *= w.to(x).view(-1, *[1] * (x.ndim - axis - 1))
+            rest = x - dct.inverse(low, list(heard), [x.shape[axis] for axis in heard])
+        energy = torch.dot(x.flatten(), rest.flatten()) / x.numel()
+    return 2 * energy - energy.detach()  # the value is one `energy`, the gradient that of two with `rest` constant
