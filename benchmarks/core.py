@@ -2,10 +2,12 @@
 
 - `expand`: from a learngene in memory to a state dict, beside the library's own random start of the same size. The
   source is the first of the target's sources that the method serves. `random` and `mimetic` make that random start
-  themselves, so their baseline is what they cannot do without: the start and one copy, the start and eigenvectors.
+  themselves, so their baseline is what they cannot do without: the start and one copy, the start and eigenvectors
+  of as many random maps.
 - `memory`: the most that `expand` allocates at once, its result included, beside the target's weights.
 - `condense`: DeiT-B to a learngene, beside reading its checkpoint and copying it once.
-- `load`: `zoo.load` of a learngene's folder, hash and all, beside the library's model at random.
+- `load`: `zoo.load` of a learngene's folder, hash and all, beside the library's model at random; `load.hashed`: where
+  the learngene is larger than the target, beside that and the hash.
 
 Learngenes are random numbers of the right shapes: no work here depends on the values.
 """
@@ -30,6 +32,7 @@ from zoo import Architecture, Checkpoint, Learngene, Size
 from zoo.architecture import Weights
 from zoo.errors import BadInputError
 from zoo.families import architecture
+from zoo.files import digest_file
 from zoo.manifest import TENSORS
 from zoo.methods import CLOSED_FORMS, METHODS
 from zoo.methods.base import ClosedForm, Method, Trained
@@ -38,6 +41,8 @@ CPU = torch.device("cpu")
 HALF = ("kronecker", "mupscaling")
 """Methods that must take at most half of a random start."""
 CONDENSING = ("front", "bot")
+NEAR = 1.25
+"""How near to its floor a method must come that cannot be faster than a random start."""
 EIGENVECTORS = 768
 """From this width on `mimetic` is left out: 144 eigendecompositions of the width take many seconds each time."""
 LOADED = ("kronecker", "front", "mupscaling", "selection")
@@ -81,7 +86,7 @@ TI, S, B = (size(12, width) for width in (192, 384, 768))
 BERT = Target("bert", {"task": "none"}, B, (size(6, 384), size(12, 384), size(6, 768), size(12, 1024)))
 BASE = Target("vit", {}, B, (S, size(6, 768), size(12, 1024)))
 TARGETS = (
-    Target("vit", {}, TI, (S, size(6, 192), Size(depth=12, width=96, heads=2))),
+    Target("vit", {}, TI, (S, size(6, 192), size(12, 64))),
     Target("vit", {}, S, (B, TI, size(6, 384))),
     BASE,
     BERT,
@@ -104,22 +109,23 @@ def expand(target: Target) -> Iterator[Row]:
     works: dict[str, Work] = {name: partial(gene.expand, target.size) for name, gene in genes.items()}
     own = {name: works.pop(name) for name in ("random", "mimetic")}
     yield from rows("expand", target, works, target.arch.build)
-    yield from rows("expand", target, {"random": own["random"]}, partial(start_and_copy, target.arch))
+    yield from rows("expand", target, {"random": own["random"]}, partial(start_and_copy, target.arch), NEAR)
     if target.size.width < EIGENVECTORS:
         floor = partial(start_and_eigenvectors, target.arch)
-        yield from rows("expand", target, {"mimetic": own["mimetic"]}, floor)
+        yield from rows("expand", target, {"mimetic": own["mimetic"]}, floor, NEAR)
 
 
 def load(target: Target) -> Iterator[Row]:
-    """A row for some methods: small learngenes, and such as hold a whole ancestor."""
+    """A row for some methods; `hashed` are learngenes larger than the target, whose hash belongs to the baseline."""
     with tempfile.TemporaryDirectory() as folder:
         works: dict[str, Work] = {}
         for name, gene in learngenes(target, LOADED):
-            gene.save(Path(folder) / name)
-            numbers = target.size.model_dump()
-            works[name] = partial(zoo.load, str(Path(folder) / name), **numbers)
-            hashed = (Path(folder) / name / TENSORS).stat().st_size / 2**20
-            say(f"{target}.{name}: {hashed:.0f} MiB to hash")
+            place = Path(folder) / name
+            gene.save(place)
+            works[name] = partial(zoo.load, str(place), **target.size.model_dump())
+            if gene.manifest.parameters > target.arch.parameters():
+                floor = partial(start_and_hash, target.arch, place / TENSORS)
+                yield from rows("load.hashed", target, {name: works.pop(name)}, floor)
         yield from rows("load", target, works, target.arch.build)
 
 
@@ -195,10 +201,17 @@ def start_and_copy(arch: Architecture) -> list[Tensor]:
 def start_and_eigenvectors(arch: Architecture) -> None:
     """What `mimetic` cannot do without: eigenvectors of one map for every head, and one for every output map."""
     arch.build()
-    square = torch.randn(arch.size.width, arch.size.width, generator=torch.Generator().manual_seed(SEED))
+    generator = torch.Generator().manual_seed(SEED)
     for _ in range(arch.size.depth):
-        torch.linalg.eigh((square @ square.mT).expand(arch.size.heads, -1, -1))
-        torch.linalg.eigh(square @ square.mT)
+        for maps in (arch.size.heads, 1):
+            square = torch.randn(maps, arch.size.width, arch.size.width, generator=generator)
+            torch.linalg.eigh(square @ square.mT)
+
+
+def start_and_hash(arch: Architecture, path: Path) -> None:
+    """A random start, and the verification that no load goes without: it takes longer than a small model's start."""
+    arch.build()
+    digest_file(path)
 
 
 def read_and_copy(path: Path) -> list[Tensor]:

@@ -14,7 +14,7 @@ Work = Callable[[], object]
 
 WARMUP = 3
 ROUNDS = 10
-FEW = 3
+FEW, BRIEFLY = 3, 5.0
 SECONDS = 15.0
 
 
@@ -56,7 +56,7 @@ def time_pair(ours: Work, baseline: Work, device: torch.device) -> Pair:
 def time_in_turns(works: Mapping[str, Work], baseline: Work, device: torch.device) -> dict[str, Pair]:
     """Time several works beside one baseline that is slow to repeat for each: rounds of baseline, all works, baseline.
 
-    `FEW` rounds after one that is not counted, and `SECONDS` at least unless there are `ROUNDS` rounds before that.
+    At least `FEW` rounds after one that is not counted; more for `BRIEFLY` seconds, at most `ROUNDS`.
     """
     clock = _clock(device)
 
@@ -66,7 +66,7 @@ def time_in_turns(works: Mapping[str, Work], baseline: Work, device: torch.devic
         return clock() - start
 
     rounds: list[tuple[float, dict[str, float]]] = []
-    end = perf_counter() + SECONDS
+    end = perf_counter() + BRIEFLY
     while len(rounds) < 1 + FEW or (len(rounds) < 1 + ROUNDS and perf_counter() < end):
         before = spent(baseline)
         times = {name: spent(work) for name, work in works.items()}

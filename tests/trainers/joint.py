@@ -67,7 +67,7 @@ def of_family(name: str) -> Pair:
     kinds = {name: narrow.axes(key) for key in narrow.kinds for name in narrow.names(key)}
 
     def parts(layer: str) -> int:
-        return next((axis.extent for axis in kinds.get(f"{layer}.wsixteen", ()) if axis.role == "part"), 1)
+        return next((axis.extent for axis in kinds.get(f"{layer}.weight", ()) if axis.role == "part"), 1)
 
     return Pair(
         narrow.build,
@@ -87,7 +87,7 @@ def plain_mlp() -> Pair:
         maps = [nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
         return nn.Sequential(*(layer for linear in maps for layer in (linear, nn.Tanh())))[:-1]
 
-    repeats = {f"{2 * i}.wsixteen": (TIMES[i + 1], TIMES[i]) for i in range(len(WIDTHS) - 1)}
+    repeats = {f"{2 * i}.weight": (TIMES[i + 1], TIMES[i]) for i in range(len(WIDTHS) - 1)}
     repeats |= {f"{2 * i}.bias": (TIMES[i + 1],) for i in range(len(WIDTHS) - 1)}
     multipliers = {
         name: Multipliers(s=k_in[0] if k_in else 1, g=1 / k_out, copies=k_out * (k_in[0] if k_in else 1))
@@ -101,8 +101,8 @@ def plain_mlp() -> Pair:
 
     def batch(step: int, dtype: torch.dtype) -> Batch:
         random = torch.Generator().manual_seed(step)
-        x = torch.randn(16, WIDTHS[0], generator=random, dtype=torch.float64)
-        return x.to(dtype), torch.randint(WIDTHS[-1], (16,), generator=random)
+        x = torch.randn(32, WIDTHS[0], generator=random, dtype=torch.float64)
+        return x.to(dtype), torch.randint(WIDTHS[-1], (32,), generator=random)
 
     return Pair(
         lambda: build((1,) * len(WIDTHS)),
@@ -122,7 +122,7 @@ class Joint:
     clip: float | None = None
     dtype: torch.dtype = torch.float64
     scaled: bool = True
-    """False: the wide model has the narrow one's settings (its wsixteens and states are scaled all the same)."""
+    """False: the wide model has the narrow one's settings (its weights and states are scaled all the same)."""
 
     def __post_init__(self) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -197,11 +197,11 @@ def _outputs(model: nn.Module, look: bool) -> Iterator[dict[str, Tensor]]:
 
 
 def _batch(arch: Architecture, step: int, dtype: torch.dtype) -> Batch:
-    """Sixteen images whose brightness tells the class, or sixteen texts in which a token tells the next one."""
+    """A batch of 32: images whose brightness tells the class, or texts in which a token tells the next one."""
     config, random = arch.config.model_dump(), torch.Generator().manual_seed(step)
     if "vocab_size" in config:
-        ids = torch.randint(config["vocab_size"], (16, config["max_length"]), generator=random)
+        ids = torch.randint(config["vocab_size"], (32, config["max_length"]), generator=random)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, (ids + 1) % config["vocab_size"]
-    x = torch.randn(16, config["in_chans"], config["img_size"], config["img_size"], generator=random)
-    y = torch.randint(config["num_classes"], (16,), generator=random)
+    x = torch.randn(32, config["in_chans"], config["img_size"], config["img_size"], generator=random)
+    y = torch.randint(config["num_classes"], (32,), generator=random)
     return (x + 2 * y.view(-1, 1, 1, 1)).to(dtype), y

@@ -78,7 +78,7 @@ def assert_gradients(method: Fitted, gene: Learngene, target: Architecture) -> N
         n: t.clone().requires_grad_() for n, t in tensors.items() if not method.shared(n) and t.is_floating_point()
     }
     stacks = method.expand(tensors | fitted, target, target)
-    sum(stack.square().sum() for stack in stacks.values()).backward()
+    torch.stack([stack.square().sum() for stack in stacks.values()]).sum().backward()
     assert any(t.grad is not None and t.grad.abs().sum() > 0 for t in fitted.values())
 
 

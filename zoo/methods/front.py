@@ -61,9 +61,11 @@ class Front(ClosedForm, frozen=True):
         x = stack.reshape([axis.extent for axis in axes])
         dims = [i for i, axis in enumerate(axes) if axis.role not in ("layer", "part")]
         # The paper's unbiased estimate differs by a factor that cancels in `expand`, and has none for a single number.
-        std, mean = torch.std_mean(x, dims, correction=0, keepdim=True)
-        std = std.clamp(min=torch.finfo(x.dtype).tiny)
-        x = (x - mean) / std
+        mean = x.mean(dims, keepdim=True)
+        x = x - mean
+        count = prod(axes[i].extent for i in dims)
+        std = (torch.linalg.vector_norm(x, dim=dims, keepdim=True) / sqrt(count)).clamp(min=torch.finfo(x.dtype).tiny)
+        x.div_(std)
         kept = {i: self._kept(axis, axes) for i, axis in self._transformed(axes)}
         x = dct.forward(x, list(kept), list(kept.values()))
         return {key: x.contiguous(), MEAN + key: mean, STD + key: std}
@@ -95,7 +97,10 @@ class Front(ClosedForm, frozen=True):
                 mean, std = interpolate(mean, i, axis.extent), interpolate(std, i, axis.extent)
             elif axis.role == "in" and self.normalization == "functional":
                 mean_gain *= before / axis.extent  # a constant summed over more inputs must be smaller
-        return torch.addcmul(mean * mean_gain, x, gain * std)
+        assert x is not tensors[key]
+        scale, shift = gain * std, mean * mean_gain
+        # In place where no gradient forbids it: fresh memory costs as much as the arithmetic.
+        return x * scale + shift if x.requires_grad else x.mul_(scale).add_(shift)
 
     def _signal(self, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
         """The axes of the signal that a kind is: some neighbours are one axis."""
