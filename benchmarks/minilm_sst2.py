@@ -157,7 +157,7 @@ def markdown(results: list[Result], header: str) -> str:
         "# MiniLM (BERT, 6 x 384) as an ancestor: SST-2 after a short fine-tuning",
         "",
         f"`python -m benchmarks.minilm_sst2`. {header.partition('; seed')[0]}; bf16 autocast.",
-        f"{EPOCHS} epochs of batches of {BATCH}, {LENGTH} tokens; {VALIDATION:.0%} of the sentences choose the learning rate,",
+        f"{EPOCHS} epochs of batches of {BATCH}, {LENGTH} tokens; {VALIDATION:.0%} of the sentences choose the rate,",
         "the rest train. Accuracy: mean over the seeds (lowest to highest) on dev, which chose nothing; always to",
         "name the larger class gives 50.9 %: such a start has not begun to learn.",
         "",

@@ -15,6 +15,7 @@ from pipelines.store import METRICS, Store
 if TYPE_CHECKING:
     from infra.cluster import Cluster
     from registry.entries import Entry
+    from trainers.config import Execution
 
 State = Literal["waiting", "cached", "elsewhere", "running", "done", "failed"]
 
@@ -118,7 +119,8 @@ def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Ent
 
 
 def _run_stage(recipe: Recipe, name: str, keys: dict[str, str], store: Store, cluster: "Cluster", began: float) -> None:
-    from pipelines.stages import Job, run_condense, run_training  # loads torch
+    from pipelines.stages import run_condense  # loads torch
+    from pipelines.stages.common import Job
     from trainers.metrics import read_metrics
 
     stage, key = recipe.stages[name], keys[name]
@@ -130,17 +132,27 @@ def _run_stage(recipe: Recipe, name: str, keys: dict[str, str], store: Store, cl
         shutil.rmtree(work, ignore_errors=True)
         cluster.run(run_condense, job)
     else:
-        execution = stage.resources
-        cluster.run_group(
-            run_training,
-            job,
-            workers=execution.workers,
-            cpus_per_worker=execution.cpus_per_worker,
-            gpus_per_worker=execution.gpus_per_worker,
-            prepare=_prepare(execution.engine),
-        )
+        _train(cluster, stage.resources, job)
     scores = _final_scores(read_metrics(work / METRICS))
     store.commit(key, name, description, scores, monotonic() - began)
+
+
+def _train(cluster: "Cluster", execution: "Execution", job: str) -> None:
+    """A worker that is alone needs no group, which takes Ray Train ten seconds to form."""
+    from pipelines.stages import run_training
+
+    cpus, gpus = execution.cpus_per_worker, execution.gpus_per_worker
+    if execution.workers == 1 and execution.engine == "torch":
+        cluster.run(run_training, job, cpus=cpus, gpus=gpus)
+        return
+    cluster.run_group(
+        run_training,
+        job,
+        workers=execution.workers,
+        cpus_per_worker=cpus,
+        gpus_per_worker=gpus,
+        prepare=_prepare(execution.engine),
+    )
 
 
 def _prepare(engine: str) -> Callable[[], None] | None:

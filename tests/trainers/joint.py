@@ -123,10 +123,11 @@ class Joint:
     dtype: torch.dtype = torch.float64
     scaled: bool = True
     """False: the wide model has the narrow one's settings (its weights and states are scaled all the same)."""
+    seed: int = 0
 
     def __post_init__(self) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.manual_seed(self.seed)
             self.narrow = _shaken(self.pair.narrow().to(self.dtype)).train()
         self.narrow_optimizer = self.make(self.narrow.named_parameters())
         for step in range(WARM):
