@@ -45,21 +45,6 @@ def scale_optimizer_(optimizer: Optimizer, multipliers: Mapping[str, Multipliers
     ]
 
 
-def scaled_state(
-    narrow: Mapping[str, Any], wide: Mapping[str, Any], multipliers: Mapping[str, Multipliers], tile: Tile
-) -> dict[str, Any]:
-    """The state dict of the wide model's optimizer that goes on where the narrow model's was.
-
-    `narrow` and `wide` are state dicts of optimizers over parameters with the same names; groups are those of `wide`.
-    """
-    names = _names(narrow)
-    widened = widened_states({names[i]: entry for i, entry in narrow["state"].items()}, multipliers, tile)
-    return {
-        "state": {i: widened[name] for i, name in _names(wide).items() if name in widened},
-        "param_groups": wide["param_groups"],
-    }
-
-
 def widened_states(
     narrow: Mapping[str, Mapping[str, Any]], multipliers: Mapping[str, Multipliers], tile: Tile
 ) -> dict[str, dict[str, Tensor]]:
@@ -106,12 +91,3 @@ def _split(
     for m in dict.fromkeys(multipliers[name] for name, _ in named):
         mine = [(name, p) for name, p in named if multipliers[name] == m]
         yield m, {**group, "params": [p for _, p in mine], "param_names": [name for name, _ in mine]}
-
-
-def _names(state_dict: Mapping[str, Any]) -> dict[int, str]:
-    """The name of every parameter by its number in a state dict."""
-    return {
-        i: name
-        for group in state_dict["param_groups"]
-        for i, name in zip(group["params"], group["param_names"], strict=True)
-    }

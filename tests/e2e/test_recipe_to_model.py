@@ -109,7 +109,7 @@ def test_an_existing_checkpoint_becomes_a_learngene_without_a_recipe(built: Zoo,
                 "x",
             ),
             2,
-            "no scalers",
+            "nothing that can be fitted",
         ),
         (
             ("instantiate", "pico.weit", "--depth", "2", "--width", "32", "--data", "cifar", "--out", "x"),

@@ -4,21 +4,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from trainers.inputs import Inputs, call
-from trainers.scaled import Tile, scale_optimizer_, scaled_clip_, scaled_state
+from trainers.scaled import Tile, scale_optimizer_, scaled_clip_, widened_states
 from zoo import Architecture, Size
 from zoo.families import architecture
 from zoo.methods.mupscaling import Multipliers, MuPScaling, named_multipliers, tiled
 
-Make = Callable[[Iterator[tuple[str, nn.Parameter]]], Optimizer]
+Make = Callable[..., Optimizer]
 """An optimizer with the narrow model's settings, over named parameters."""
 Batch = tuple[Inputs, Tensor]
 
@@ -26,8 +27,6 @@ WARM = 5
 """Steps of the narrow model alone: it is widened with an optimizer that has a past."""
 EVERY = 10
 """Joint steps from one look at the layers to the next: models that have parted do not meet again."""
-BATCHES = 4
-"""So few that the loss goes to zero: while it does not, batch normalisation lets rounding errors grow at every step."""
 IMAGES = {"in_chans": 2, "num_classes": 3}
 TEXT = {"vocab_size": 7, "max_length": 5, "dropout": 0.0}
 PICO = Size(depth=2, width=8, heads=2, mlp=12)
@@ -36,6 +35,10 @@ PAIRS: dict[str, tuple[dict[str, Any], Size, Size]] = {
     "resnet": ({**IMAGES, "img_size": 8}, Size(depth=8, width=4), Size(depth=8, width=8)),
     "bert": (TEXT, PICO, Size(depth=2, width=24, heads=6, mlp=24)),
     "gpt2": (TEXT, PICO, Size(depth=2, width=16, heads=4, mlp=36)),
+    "mlp": ({**IMAGES, "img_size": 4}, Size(depth=2, width=6), Size(depth=2, width=18)),
+    "convnext": ({**IMAGES, "img_size": 8, "patch_size": 1}, Size(depth=4, width=4), Size(depth=4, width=8)),
+    "roberta": ({**TEXT, "pad_token_id": 1}, PICO, Size(depth=2, width=16, heads=4, mlp=36)),
+    "dit": ({**IMAGES, "img_size": 4, "patch_size": 2}, PICO, Size(depth=2, width=16, heads=4, mlp=36)),
 }
 """By family: config, narrow and wide size. Width and MLP width grow unequally where they can."""
 WIDTHS, TIMES = (4, 6, 5, 3), (1, 2, 3, 1)
@@ -84,7 +87,7 @@ def plain_mlp() -> Pair:
 
     def build(times: tuple[int, ...]) -> nn.Sequential:
         widths = [width * k for width, k in zip(WIDTHS, times, strict=True)]
-        maps = [nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        maps = [nn.Linear(a, b) for a, b in pairwise(widths)]
         return nn.Sequential(*(layer for linear in maps for layer in (linear, nn.Tanh())))[:-1]
 
     repeats = {f"{2 * i}.weight": (TIMES[i + 1], TIMES[i]) for i in range(len(WIDTHS) - 1)}
@@ -101,8 +104,8 @@ def plain_mlp() -> Pair:
 
     def batch(step: int, dtype: torch.dtype) -> Batch:
         random = torch.Generator().manual_seed(step)
-        x = torch.randn(32, WIDTHS[0], generator=random, dtype=torch.float64)
-        return x.to(dtype), torch.randint(WIDTHS[-1], (32,), generator=random)
+        x = torch.randn(16, WIDTHS[0], generator=random, dtype=torch.float64)
+        return x.to(dtype), torch.randint(WIDTHS[-1], (16,), generator=random)
 
     return Pair(
         lambda: build((1,) * len(WIDTHS)),
@@ -136,11 +139,12 @@ class Joint:
         self.wide_optimizer = self.make(self.wide.named_parameters())
         if self.scaled:
             scale_optimizer_(self.wide_optimizer, self.pair.multipliers)
-        states = self.narrow_optimizer.state_dict(), self.wide_optimizer.state_dict()
-        self.wide_optimizer.load_state_dict(scaled_state(*states, self.pair.multipliers, self.pair.tile))
+        states = {name: self.narrow_optimizer.state[p] for name, p in self.narrow.named_parameters()}
+        widened = widened_states(states, self.pair.multipliers, self.pair.tile)
+        self.wide_optimizer.state.update({p: widened[name] for name, p in self.wide.named_parameters()})
 
     def gap(self, steps: int) -> float:
-        """Train both; the largest difference of any number in any layer's output."""
+        """Train both; the largest difference in any layer's output (relative to its largest number if above 1)."""
         gap = 0.0
         for step in range(WARM, WARM + steps):
             look = (step - WARM) % EVERY == EVERY - 1
@@ -153,7 +157,9 @@ class Joint:
 
     def _step(self, model: nn.Module, optimizer: Optimizer, step: int, *, scaled: bool) -> None:
         x, y = self.pair.batch(step, self.dtype)
-        cross_entropy(call(model, x).flatten(0, -2), y.flatten()).backward()
+        output = call(model, x)
+        loss = mse_loss(output, y) if y.is_floating_point() else cross_entropy(output.flatten(0, -2), y.flatten())
+        loss.backward()
         if self.clip is not None:
             if scaled:
                 scaled_clip_(model.named_parameters(), self.pair.multipliers, self.clip)
@@ -163,7 +169,8 @@ class Joint:
         optimizer.zero_grad()
 
     def _difference(self, layer: str, narrow: Tensor, wide: Tensor) -> float:
-        return (wide - self._expected(layer, narrow, wide.shape)).abs().max().item()
+        difference = (wide - self._expected(layer, narrow, wide.shape)).abs().max()
+        return (difference / narrow.abs().max().clamp(min=1)).item()
 
     def _expected(self, layer: str, narrow: Tensor, shape: torch.Size) -> Tensor:
         """The narrow output, repeated; the last scale before a tied output holds the division by the copies."""
@@ -178,7 +185,7 @@ class Joint:
 def _shaken(model: nn.Module) -> nn.Module:
     """No number at 0 or 1 as after the library's start, and no tiny inputs of norms, which magnify rounding errors."""
     for p in model.parameters():
-        p += torch.randn_like(p) / (8 * p[0].numel() ** 0.5)
+        p.add_(torch.randn_like(p) / (8 * p[0].numel() ** 0.5))
     return model
 
 
@@ -198,11 +205,14 @@ def _outputs(model: nn.Module, look: bool) -> Iterator[dict[str, Tensor]]:
 
 
 def _batch(arch: Architecture, step: int, dtype: torch.dtype) -> Batch:
-    """A batch of 32: images whose brightness tells the class, or texts in which a token tells the next one."""
+    """A batch of 16: images whose brightness tells the class, or texts in which a token tells the next one."""
     config, random = arch.config.model_dump(), torch.Generator().manual_seed(step)
     if "vocab_size" in config:
-        ids = torch.randint(config["vocab_size"], (32, config["max_length"]), generator=random)
+        ids = torch.randint(config["vocab_size"], (16, config["max_length"]), generator=random)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, (ids + 1) % config["vocab_size"]
-    x = torch.randn(32, config["in_chans"], config["img_size"], config["img_size"], generator=random)
-    y = torch.randint(config["num_classes"], (32,), generator=random)
-    return (x + 2 * y.view(-1, 1, 1, 1)).to(dtype), y
+    x = torch.randn(16, config["in_chans"], config["img_size"], config["img_size"], generator=random)
+    y = torch.randint(config["num_classes"], (16,), generator=random)
+    x = (x + 2 * y.view(-1, 1, 1, 1)).to(dtype)
+    if arch.family.task(arch.config) == "denoising":
+        return {"x": x, "t": torch.arange(16), "y": y}, x.flip(-1)
+    return x, y

@@ -7,8 +7,9 @@ because a wavelet may overshoot below zero.
 
 The paper goes by powers of two. Our reading of other ratios: whole levels to the nearest length that is not below the
 wanted one (an odd number of entries is stretched by one before it is halved), and from there linearly. All units of the
-source take part, in their order; padding and cutting off instead leaves the last layers of the source out of a deeper
-model and repeats some in a shallower one, which measures far worse.
+source take part, in their order. Padding and cutting off instead leaves the last layers of the source out of a deeper
+model and repeats some in a shallower one: a ViT 8x48 trained on digits and brought to 12x48, 6x48, 8x72 and 8x36 then
+has a mean loss over the next 40 steps of 0.16, 0.54, 0.17 and 1.19, and of 0.03, 0.16, 0.05 and 0.40 in our way.
 
 A level down multiplies constants by sqrt(2) along its axis, a level up divides them by it. `rescale`:
 
@@ -18,6 +19,9 @@ A level down multiplies constants by sqrt(2) along its axis, a level up divides 
   becomes `R W R^+`: it does to resampled activations what W does to the original ones (exactly so where levels
   suffice). Inputs see the adjoint transform, for biorthogonal wavelets that of the dual one; where the output shares
   its weights with the input embedding, the last scale before it is divided in its place.
+
+The same ViT's mean loss over 60 steps, `none` against `functional`: 0.99 and 0.05 at 12x72, 0.11 and 0.06 at 16x48,
+0.84 and 0.66 at 6x36, but 0.39 and 0.45 at 4x48, 0.78 and 1.02 at 8x24: `none` starts better where axes are halved.
 """
 
 from math import prod
