@@ -6,12 +6,17 @@ one's, and
 
 - SGD's update is linear in it: lr / (s g). Momentum, dampening and Nesterov only add gradients up.
 - Adam's update `m / (sqrt(v) + eps)` does not change with it when eps g takes the place of eps: lr / s. AMSGrad alike.
+  (eps stands outside of the root, as torch has it; inside, it would be eps g^2.)
 - AdamW's decoupled decay multiplies weights by `1 - lr d`: d s beside lr / s.
 
 States follow the gradients: momentum and first moments times g, second moments (and their maxima) times g^2, the count
 of steps as it is. A wide gradient has `copies` of every number, so the narrow model's norm is the root of
 `sum |G_wide|^2 / (g^2 copies)`; clipping by any other norm breaks the equality. With s = k_in, g = 1/k_out and
-copies = k_in k_out these are the paper's rules.
+copies = k_in k_out these are the paper's rules: SGD's lr k_out/k_in, Adam's lr / k_in and eps / k_out, L2 decay
+k_in/k_out, decoupled decay k_in, states / k_out and / k_out^2, the norm `sum (k_out/k_in) |G_wide|^2`.
+
+The equality is exact but for rounding errors. Where a gradient is zero for a reason (the bias of keys, a shift before
+batch normalisation) Adam with a small eps turns these into steps, which change nothing that the model computes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
