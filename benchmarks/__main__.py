@@ -7,8 +7,6 @@ import sys
 from benchmarks.rows import Row, main
 
 SCRIPTS = ("constrained_step", "core", "coordinate_check")
-LONG = ("minilm_sst2",)
-"""Trainings of many minutes, run by name; their tables lie beside them."""
 
 
 def run_all() -> list[Row]:

@@ -44,6 +44,13 @@ class Cluster:
     address: str
     folder: Path | None
 
+    @property
+    def cpus(self) -> int:
+        """How many CPUs its nodes have, at least 1."""
+        import ray
+
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
     def run(self, function: Callable[..., Any], *args: Any, cpus: int = 1, gpus: int = 0) -> Any:
         """Call `function(*args)` as one task and return its result."""
         import ray

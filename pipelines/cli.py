@@ -7,11 +7,14 @@ command goes on from the last checkpoint), 1 anything else.
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from pipelines.bench.results import Results
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -100,8 +103,11 @@ def show_(ref: Reference, as_json: Json = False) -> None:
     content = verbs.describe_learngene(ref)
     if as_json:
         _print_json(content)
-    else:
-        show.answers.print(show.field_table(content))
+        return
+    evidence = content.pop("evidence", [])
+    show.answers.print(show.field_table(content))
+    if evidence:
+        show.answers.print(show.evidence_table(evidence))
 
 
 @app.command()
@@ -180,6 +186,32 @@ def methods(as_json: Json = False) -> None:
 
 
 @app.command()
+def bench(
+    recipe: RecipePath,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default="bench-NAME")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The smaller bench that the recipe names.")] = False,
+    address: Annotated[
+        str, typer.Option(help="Where: 'local' (embedded Ray), 'auto', or HOST:PORT of a running Ray.")
+    ] = "local",
+    overrides: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Compare starts with scratch and with each other, at many sizes: tables, plots, evidence in the registry.
+
+    What was trained once is not trained again; an interrupted bench goes on where it was.
+
+    Example: zoo bench pipelines/recipes/demo.yaml --quick --out bench-digits
+    """
+    from pipelines.bench.run import load_bench, run_bench
+
+    sets = tuple(overrides or ())
+    loaded = load_bench(recipe, sets, quick=quick)
+    words = ["zoo", "bench", str(recipe), *(["--quick"] if quick else []), *(f"--set {text}" for text in sets)]
+    folder = out or Path(f"bench-{loaded.name}")
+    _print_bench(run_bench(loaded, folder, address, " ".join(words)), folder, as_json=as_json)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("zoo-demo"),
     as_json: Json = False,
@@ -188,14 +220,9 @@ def demo(
 
     Example: zoo demo --out zoo-demo
     """
-    from pipelines import show
     from pipelines.demo import run_demo
 
-    report = run_demo(out)
-    if as_json:
-        _print_json(report.rows)
-    else:
-        show.answers.print(report.table())
+    _print_bench(run_demo(out), out, as_json=as_json)
 
 
 def main() -> None:
@@ -205,6 +232,17 @@ def main() -> None:
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+
+
+def _print_bench(results: "Results", folder: Path, *, as_json: bool) -> None:
+    from pipelines import show
+    from pipelines.bench.table import summary
+
+    if as_json:
+        print(results.model_dump_json(indent=2))
+        return
+    show.answers.print(summary(results))
+    show.messages.print(f"results: {folder}/RESULTS.md, results.json, results.csv and plots", highlight=False)
 
 
 def _print_json(content: Any) -> None:

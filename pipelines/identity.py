@@ -7,21 +7,24 @@ not part of it.
 
 from typing import Any
 
-from pipelines.recipe import Condense, Loc, Recipe, Stage, sources
+from pipelines.recipe import Recipe
+from pipelines.recipe_stages import Condense, Loc, Stage, sources
 from pipelines.sources import identify
 from trainers.data.identity import identity as data_identity
 from zoo.families import configure
 from zoo.files import digest_json
 
 VERSIONS = {
-    "pretrain": 2,
-    "weit": 2,
-    "wave": 1,
-    "fit": 1,
-    "refine": 1,
-    "widen": 1,
-    "tune": 1,
+    "pretrain": 3,
+    "weit": 3,
+    "wave": 2,
+    "fit": 2,
+    "refine": 2,
+    "widen": 2,
+    "tune": 2,
     "condense": 2,
+    "trial": 1,
+    "score": 1,
 }
 """Raise a version when the function of a stage comes to mean something else: its results are then made anew."""
 

@@ -2,13 +2,32 @@
 
 from collections.abc import Iterator
 from graphlib import CycleError
+from typing import Any
 
+from pipelines.bench.spec import Bench
 from pipelines.matching import mismatches
-from pipelines.recipe import Condense, Fit, Folder, Loc, Recipe, Ref, Refine, Stage, Wave, Weit, sources
+from pipelines.recipe import Recipe
+from pipelines.recipe_stages import (
+    Condense,
+    Fit,
+    Folder,
+    Loc,
+    Pretrain,
+    Ref,
+    Refine,
+    Score,
+    Stage,
+    Tune,
+    Wave,
+    Weit,
+    Widen,
+    sources,
+)
 from pipelines.sources import holds_something
-from trainers.engines import NO_ZERO_3, micro_batches
+from trainers.engines import NO_OPTIMIZER_STATE, NO_SCALED_CLIP, NO_ZERO_3, micro_batches
 from zoo.errors import BadInputError
 from zoo.families import FAMILIES, architecture, configure
+from zoo.methods.base import Fitted
 
 Mistake = tuple[Loc, str]
 WANTED = {
@@ -31,10 +50,14 @@ def mistakes(recipe: Recipe) -> Iterator[Mistake]:
     wrong_model = list(_model_mistakes(recipe))
     yield from wrong_model
     for name, stage in recipe.stages.items():
-        if not isinstance(stage, Condense):
+        if not isinstance(stage, Condense | Score):
             yield from _execution_mistakes(name, stage)
+            if isinstance(stage, Widen | Tune) and stage.optimizer == "carry":
+                yield from _carry_mistakes(recipe, name, stage)
             if not isinstance(stage, Refine) and not wrong_model:
                 yield from _size_mistakes(recipe, name, stage)
+    if recipe.bench and not wrong_model:
+        yield from _bench_mistakes(recipe, recipe.bench)
 
 
 def _reference_mistakes(recipe: Recipe) -> Iterator[Mistake]:
@@ -53,13 +76,16 @@ def _source_mistakes(recipe: Recipe) -> Iterator[Mistake]:
         gives = recipe.stages[ref.stage].gives
         if gives != "learngene":
             yield ("register", name), f"stage {ref.stage!r} gives a {gives}, not a learngene"
-    for name, stage in recipe.stages.items():
-        for (field, *_), source in sources(stage):
+    users: dict[Loc, Any] = {("stages", name): stage for name, stage in recipe.stages.items()}
+    if recipe.bench:
+        users |= {("bench", "starts", name): start for name, start in recipe.bench.starts.items()}
+    for place, user in users.items():
+        for (field, *_), source in sources(user):
             if isinstance(source, Ref) and not _fits(str(field), recipe.stages[source.stage]):
-                yield ("stages", name, str(field)), f"stage {source.stage!r} gives no {WANTED[str(field)]}"
+                yield (*place, str(field)), f"stage {source.stage!r} gives no {WANTED[str(field)]}"
             elif isinstance(source, Folder) and not holds_something(source.folder):
                 text = f"{str(source.folder)!r} is no checkpoint folder and no learngene"
-                yield ("stages", name, str(field), "folder"), text
+                yield (*place, str(field), "folder"), text
 
 
 def _fits(field: str, stage: Stage) -> bool:
@@ -69,7 +95,7 @@ def _fits(field: str, stage: Stage) -> bool:
 
 
 def _model_mistakes(recipe: Recipe) -> Iterator[Mistake]:
-    trained = [stage for stage in recipe.stages.values() if not isinstance(stage, Condense)]
+    trained = recipe.bench or [stage for stage in recipe.stages.values() if not isinstance(stage, Condense)]
     if not recipe.data.validation:
         yield ("data", "validation"), "0, but stages are scored on these samples; legal values: above 0, up to 0.5"
     if not trained:
@@ -86,7 +112,7 @@ def _model_mistakes(recipe: Recipe) -> Iterator[Mistake]:
 
 def _size_mistakes(recipe: Recipe, name: str, stage: Stage) -> Iterator[Mistake]:
     here: Loc = ("stages", name)
-    assert not isinstance(stage, Condense | Refine)
+    assert not isinstance(stage, Condense | Refine | Score)
     try:
         arch = architecture(recipe.family, recipe.config, stage.size)
         if isinstance(stage, Weit | Wave):
@@ -95,12 +121,43 @@ def _size_mistakes(recipe: Recipe, name: str, stage: Stage) -> Iterator[Mistake]
         yield (*here, "size"), str(error).removeprefix("size.")
 
 
+def _bench_mistakes(recipe: Recipe, bench: Bench) -> Iterator[Mistake]:
+    for i, size in enumerate(bench.sizes):
+        try:
+            architecture(recipe.family, recipe.config, size)
+        except BadInputError as error:
+            yield ("bench", "sizes", i), str(error).removeprefix("size.")
+    for name, start in bench.starts.items():
+        if start.method and start.fit and not isinstance(start.method, Fitted):
+            yield ("bench", "starts", name, "fit"), f"method {start.method.name!r} has nothing to fit to a size"
+
+
+def _carry_mistakes(recipe: Recipe, name: str, stage: Widen | Tune) -> Iterator[Mistake]:
+    narrow = recipe.stages[stage.weights.stage] if isinstance(stage.weights, Ref) else None
+    here: Loc = ("stages", name)
+    if narrow is None:
+        return  # a folder or an entry is looked at when the stage runs
+    if not isinstance(narrow, Pretrain) or not narrow.keep_optimizer:
+        text = "only run: pretrain with keep_optimizer: true keeps the optimizer's state; or set optimizer: fresh"
+        yield (*here, "weights"), text
+    elif (narrow.train.optimizer == "sgd") != (stage.train.optimizer == "sgd"):
+        text = f"{stage.train.optimizer} cannot carry on the state of {narrow.train.optimizer}"
+        yield (*here, "train", "optimizer"), f"{text}; legal: {narrow.train.optimizer}, or optimizer: fresh"
+
+
 def _execution_mistakes(name: str, stage: Stage) -> Iterator[Mistake]:
     here: Loc = ("stages", name)
-    assert not isinstance(stage, Condense)
+    assert not isinstance(stage, Condense | Score)
     execution = stage.resources
     if execution.zero == 3 and isinstance(stage, Weit | Wave | Fit | Refine):
         yield (*here, "resources", "zero"), NO_ZERO_3
+    if execution.engine == "deepspeed":
+        if (isinstance(stage, Pretrain) and stage.keep_optimizer) or (
+            isinstance(stage, Widen | Tune) and stage.optimizer == "carry"
+        ):
+            yield (*here, "resources", "engine"), NO_OPTIMIZER_STATE
+        if isinstance(stage, Widen | Tune) and stage.train.clip:
+            yield (*here, "resources", "engine"), NO_SCALED_CLIP
     try:
         micro_batches(stage.train.batch, execution.micro_batch, execution.workers)
     except BadInputError as error:

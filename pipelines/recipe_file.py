@@ -1,12 +1,14 @@
 """Reading a recipe: every mistake names the file, the line, the field and what is legal."""
 
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
-from pipelines.recipe import Loc, Recipe
+from pipelines.recipe import Recipe
 from pipelines.recipe_checks import mistakes
+from pipelines.recipe_stages import Loc
 from pipelines.yaml_source import YamlSource
 from zoo.errors import BadInputError
 
@@ -60,11 +62,19 @@ def _fields(annotation: Any, loc: Loc) -> list[str]:
             return [field.alias or name for name, field in annotation.model_fields.items()]
         by_name = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
         return _fields(by_name[str(loc[0])], loc[1:])
-    members = get_args(annotation)
-    if get_origin(annotation) is dict:
-        return _fields(members[1], loc[1:])
+    members = [member for member in get_args(annotation) if member is not NoneType]
     if get_origin(annotation) is Annotated:
         return _fields(members[0], loc)
+    if get_origin(annotation) in (dict, tuple):
+        return _fields(members[-1] if get_origin(annotation) is dict else members[0], loc[1:])
+    if len(members) == 1:  # optional
+        return _fields(members[0], loc)
     # A union: pydantic puts the discriminator's value into the place of an error.
-    chosen = next(m for m in members if any(loc[0] in get_args(f.annotation) for f in m.model_fields.values()))
-    return _fields(chosen, loc[1:])
+    return _fields(next(member for member in members if _has_tag(member, loc[0])), loc[1:])
+
+
+def _has_tag(member: Any, tag: int | str) -> bool:
+    """Whether a discriminator's value means this member of a union: by its `Tag`, or by a field that has no other."""
+    if get_origin(member) is Annotated:
+        return any(isinstance(mark, Tag) and mark.tag == tag for mark in get_args(member))
+    return any(tag in get_args(field.annotation) for field in member.model_fields.values())

@@ -2,13 +2,16 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
+from graphlib import TopologicalSorter
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.identity import describe, stage_keys
-from pipelines.recipe import Condense, Recipe, sources
+from pipelines.recipe import Recipe
+from pipelines.recipe_stages import Condense, inputs, sources
 from pipelines.sources import locate
 from pipelines.store import METRICS, Store
 
@@ -34,8 +37,8 @@ class StageStatus:
     scores: dict[str, float] = field(default_factory=dict)
 
 
-SCORES = ("loss", "accuracy", "eval_loss", "skipped_samples")
-"""What a record keeps of the metrics: the last value of each."""
+SCORES = ("loss", "accuracy", "eval_loss", "perplexity", "skipped_samples", "flops", "step")
+"""What a record keeps of the metrics: the last value of each; `step` and `flops` are what the stage cost."""
 OnChange = Callable[[StageStatus], None]
 Connect = Callable[[], "Cluster"]
 
@@ -63,26 +66,56 @@ def refresh(row: StageStatus, store: Store) -> None:
 
 
 def run(recipe: Recipe, store: Store, rows: list[StageStatus], connect: Connect, on_change: OnChange) -> None:
-    """Run the stages of `rows` (from `plan`) that are not done; `connect` is called when the first one needs it."""
+    """Run the stages of `rows` (from `plan`) that are not done; `connect` is called when the first one needs it.
+
+    Stages whose inputs are there run at the same time, as many as the cluster has CPUs; what does not fit beside the
+    others waits on the cluster. After a failure no further stage begins, and those that run are finished.
+    """
     keys = {row.name: row.key for row in rows}
-    for row in rows:
-        if row.state == "cached":
-            continue
-        row.state, began = "running", monotonic()
+    waiting = {row.name: row for row in rows if row.state != "cached"}
+    if not waiting:
+        return
+    graph = {name: inputs(recipe.stages[name]) & waiting.keys() for name in waiting}
+    order = TopologicalSorter(graph)
+    order.prepare()
+    cluster = connect()
+    pool = ThreadPoolExecutor(cluster.cpus)
+    running: dict[Future[None], str] = {}
+    try:
+        while order.is_active():
+            for name in order.get_ready():
+                step = partial(_run_row, recipe, waiting[name], keys, store, cluster, on_change)
+                running[pool.submit(step)] = name
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                order.done(running.pop(future))
+    except Exception:
+        pool.shutdown(cancel_futures=True)
+        raise
+    except BaseException:  # an interrupt: the cluster ends what runs
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _run_row(
+    recipe: Recipe, row: StageStatus, keys: dict[str, str], store: Store, cluster: "Cluster", on_change: OnChange
+) -> None:
+    row.state, began = "running", monotonic()
+    on_change(row)
+    try:
+        with store.lock(row.key, partial(on_change, replace(row, state="elsewhere"))):
+            store.sweep(row.key)
+            if store.record(row.key) is None:  # another run may have finished it while this one waited
+                _run_stage(recipe, row.name, keys, store, cluster, began)
+    except BaseException:
+        row.state = "failed"
         on_change(row)
-        try:
-            with store.lock(row.key, partial(on_change, replace(row, state="elsewhere"))):
-                store.sweep(row.key)
-                if store.record(row.key) is None:  # another run may have finished it while this one waited
-                    _run_stage(recipe, row.name, keys, store, connect(), began)
-        except BaseException:
-            row.state = "failed"
-            on_change(row)
-            raise
-        record = store.record(row.key)
-        assert record is not None
-        row.state, row.scores, row.seconds = "done", record.scores, monotonic() - began
-        on_change(row)
+        raise
+    record = store.record(row.key)
+    assert record is not None
+    row.state, row.scores, row.seconds = "done", record.scores, monotonic() - began
+    on_change(row)
 
 
 def check_registry() -> None:
@@ -125,9 +158,10 @@ def _run_stage(recipe: Recipe, name: str, keys: dict[str, str], store: Store, cl
 
     stage, key = recipe.stages[name], keys[name]
     description = describe(recipe, stage, keys)
-    inputs = {".".join(map(str, loc)): locate(source, keys, store) for loc, source in sources(stage)}
+    folders = {".".join(map(str, loc)): locate(source, keys, store) for loc, source in sources(stage)}
     work = store.work(key)
-    job = Job(recipe=recipe, name=name, work=work, inputs=inputs).model_dump_json(by_alias=True)
+    alone = recipe.model_copy(update={"stages": {name: stage}, "entries": {}, "bench": None})
+    job = Job(recipe=alone, name=name, work=work, inputs=folders).model_dump_json(by_alias=True)
     if isinstance(stage, Condense):
         shutil.rmtree(work, ignore_errors=True)
         cluster.run(run_condense, job)

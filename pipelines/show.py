@@ -120,6 +120,16 @@ def field_table(content: dict[str, Any]) -> Table:
     return table
 
 
+def evidence_table(evidence: Sequence[dict[str, Any]]) -> Table:
+    """How good models are that start from a learngene: one row a bench, start and size."""
+    table = Table("bench", "start", "size", "test score", "scratch", "scratch, long", "speed-up", box=SIMPLE_HEAD)
+    for row in evidence:
+        scores = [f"{row[name]:.3f}" for name in ("score", "scratch", "reference")]
+        speed = f"{row['speed_up']:.1f} x" if "speed_up" in row else "not reached"
+        table.add_row(row["bench"], row["start"], row["size"], *scores, speed)
+    return table
+
+
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[["Progress"], None]]:
     """A bar on stderr for one training in this process."""

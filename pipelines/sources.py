@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.recipe import Folder, Ref, Registered
+from pipelines.recipe import Recipe
+from pipelines.recipe_stages import Condense, Fit, Folder, Ref, Refine, Registered, Score, Wave, Weit
 from pipelines.store import Store
 from zoo.errors import BadInputError
 from zoo.files import digest_file, digest_json
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from zoo.architecture import Architecture, Weights
     from zoo.checkpoint import Checkpoint
     from zoo.learngene import Learngene
+    from zoo.methods.base import Method
 
-FILES = ("config.json", "model.safetensors", "tokenizer.json")
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "optimizer.safetensors")
 """What makes a checkpoint folder the checkpoint that it is."""
 AnySource = Ref | Folder | Registered
 
@@ -39,28 +41,53 @@ def locate(source: AnySource, keys: dict[str, str], store: Store) -> Path:
     if isinstance(source, Ref):
         return store.verified(keys[source.stage])
     if isinstance(source, Registered):
-        from registry.pull import pull
-
-        return pull(source.entry)
+        return _pull(source.entry)
     return source.folder.expanduser().absolute()
 
 
+def origin(recipe: Recipe, source: AnySource) -> "tuple[Architecture, Method | None]":
+    """The architecture that a source has or was made at, and of a learngene its method, before any stage has run."""
+    from zoo import Learngene, read_checkpoint
+    from zoo.families import architecture
+
+    if isinstance(source, Ref):
+        stage = recipe.stages[source.stage]
+        if isinstance(stage, Condense):
+            return origin(recipe, stage.weights)[0], stage.method
+        if isinstance(stage, Refine):
+            return origin(recipe, stage.weights)
+        if isinstance(stage, Fit):
+            made_by = origin(recipe, stage.learngene)[1]
+        else:
+            made_by = stage.method if isinstance(stage, Weit | Wave) else None
+        assert not isinstance(stage, Score)
+        return architecture(recipe.family, recipe.config, stage.size), made_by
+    folder = source.folder.expanduser() if isinstance(source, Folder) else _pull(source.entry)
+    if (folder / MANIFEST).is_file():
+        learngene = Learngene.load(folder)
+        return learngene.source, learngene.method
+    return read_checkpoint(folder).arch, None
+
+
 def open_checkpoint(folder: Path) -> "Checkpoint":
-    """Trained weights; of a learngene, those of the model at the size it was made at."""
+    """Trained weights, at least in fp32; of a learngene, those of the model at the size it was made at."""
     from zoo import Learngene, instantiate, read_checkpoint
+    from zoo.checkpoint import in_full_precision
 
     if not (folder / MANIFEST).is_file():
-        return read_checkpoint(folder)
+        checkpoint = read_checkpoint(folder)
+        return replace(checkpoint, weights=in_full_precision(checkpoint.weights))
     learngene = Learngene.load(folder)
     return replace(instantiate(learngene, learngene.source.size), digest=learngene.digest)
 
 
 def start_weights(folder: Path, arch: "Architecture", seed: int) -> "Weights":
-    """The weights with which a model of `arch` starts from a learngene or from a checkpoint of its size.
+    """The weights (fp32) with which a model of `arch` starts from a learngene or from a checkpoint of its size.
 
     Config fields that concern the head may differ: the head is then a new one under `seed`. Raises `BadInputError`.
     """
     from zoo import Learngene, instantiate, read_checkpoint
+    from zoo.checkpoint import in_full_precision
     from zoo.heads import change_head, with_head
 
     start = Learngene.load(folder) if (folder / MANIFEST).is_file() else read_checkpoint(folder)
@@ -74,7 +101,7 @@ def start_weights(folder: Path, arch: "Architecture", seed: int) -> "Weights":
     change_head(source, head)
     if source.size != arch.size:
         raise BadInputError(f"a checkpoint of {source.size} cannot start a model of {arch.size}; condense it first")
-    return with_head(arch, start.weights, seed=seed)
+    return with_head(arch, in_full_precision(start.weights), seed=seed)
 
 
 def open_learngene(folder: Path, place: str) -> "Learngene":
@@ -90,6 +117,12 @@ def holds_something(folder: Path) -> bool:
     """Whether a folder holds a learngene or a checkpoint."""
     folder = folder.expanduser()
     return (folder / MANIFEST).is_file() or all((folder / name).is_file() for name in FILES[:2])
+
+
+def _pull(entry: str) -> Path:
+    from registry.pull import pull  # mlflow takes seconds to import
+
+    return pull(entry)
 
 
 def _folder_digest(folder: Path) -> str:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.bench.evidence import split_evidence
 from pipelines.recipe_file import load_recipe
 from pipelines.runner import StageStatus, check_registry, plan, register, run
 from pipelines.show import live_stages
@@ -57,7 +58,7 @@ def run_recipe(path: Path, overrides: tuple[str, ...], address: str) -> RunResul
 
 
 def describe_learngene(ref: str) -> dict[str, Any]:
-    """The manifest of a learngene; of a registered one also its name, aliases, scores and place."""
+    """The manifest of a learngene; of a registered one also its name, aliases, scores, evidence and place."""
     entry: dict[str, Any] = {}
     if not is_folder(ref):
         from registry.entries import find_entry
@@ -65,6 +66,7 @@ def describe_learngene(ref: str) -> dict[str, Any]:
         found = find_entry(ref)
         keys = ("name", "version", "aliases", "metrics", "tags", "created", "uri")
         entry, ref = {key: found.to_json()[key] for key in keys}, found.ref
+        entry["metrics"], entry["evidence"] = split_evidence(found.metrics)
     manifest = verify(locate(ref))
     arch = architecture(manifest.family, manifest.config, manifest.size)
     model = {"model_parameters": arch.parameters(), "model_flops": arch.flops()}

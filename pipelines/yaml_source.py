@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.recipe import Loc
+from pipelines.recipe_stages import Loc
 from zoo.errors import BadInputError, NotFoundError
 
 

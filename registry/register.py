@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from registry.entries import EXPERIMENT, OURS, Entry, find_entry, models_of, newest
 from registry.refs import known, parse_alias, parse_name
-from registry.server import connect, lock
+from registry.server import artifacts, connect, lock
 from zoo.errors import BadInputError, IntegrityError
 from zoo.files import canonical_json
 
@@ -87,6 +87,22 @@ def log_training(entry: Entry, stage: str, curve: Sequence[Mapping[str, float]])
             client.log_batch(run_id, points[start : start + BATCH])
 
 
+def log_evidence(entry: Entry, numbers: Mapping[str, float], folder: Path, place: str) -> Entry:
+    """Keep measured numbers with an entry, and the files of the report `folder` (not below) under `place` of its run.
+
+    Raises `BadInputError` for an illegal name or number.
+    """
+    checked = _numbers(numbers)
+    with connect() as client, lock():
+        run_id = _run_of(client.get_model_version(entry.name, str(entry.version)))
+        experiment_id = client.get_run(run_id).info.experiment_id
+        (model, *_) = models_of(client, experiment_id, f"source_run_id = '{run_id}'")
+        _log_numbers(client, run_id, model, checked)
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            client.log_artifact(run_id, str(path), place)
+    return find_entry(entry.ref)
+
+
 def _register(client: "MlflowClient", name: str, texts: dict[str, str], numbers: dict[str, float]) -> "ModelVersion":
     """The steps in their order. `texts` are the tags, `numbers` the metrics."""
     digest = texts[f"{OURS}digest"]
@@ -134,7 +150,7 @@ def _run(client: "MlflowClient", name: str, digest: str) -> str:
 def _experiment(client: "MlflowClient") -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        _unless_there(lambda: client.create_experiment(EXPERIMENT))
+        _unless_there(lambda: client.create_experiment(EXPERIMENT, artifacts()))
         return _experiment(client)
     return experiment.experiment_id
 

@@ -37,6 +37,18 @@ def tracking_uri() -> str:
     return uri
 
 
+def artifacts() -> str | None:
+    """Where reports go that stand beside an SQLite file; a server has a place of its own (None).
+
+    MLflow's own default is `mlruns` in whatever working directory.
+    """
+    uri = tracking_uri()
+    if not uri.startswith(SQLITE):
+        return None
+    database = Path(uri.removeprefix(SQLITE))
+    return database.with_name(f"{database.stem}-artifacts").as_uri()
+
+
 def without_credentials(text: str) -> str:
     """`text` with `user:password@` taken out of every address in it, fit for a message or a log."""
     return re.sub(r"//[^/@\s]*@", "//", text)

@@ -1,6 +1,6 @@
 """The one training loop. Everything that varies is a parametrization, an objective, data or an engine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
@@ -15,8 +15,9 @@ from trainers.dataset import Dataset
 from trainers.engines import make_engine
 from trainers.engines.base import Engine
 from trainers.evaluate import evaluate
+from trainers.flops import Flops
 from trainers.inputs import to_device
-from trainers.metrics import Losses, MetricsFile, refuse_non_finite
+from trainers.metrics import Losses, MetricsFile, last_value, refuse_non_finite
 from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
 from trainers.seeds import derive
@@ -50,13 +51,16 @@ def train(
     folder: Path,
     on_progress: OnProgress | None = None,
     optimizer_state: OptimizerState | None = None,
+    score_at: Collection[float] = (),
 ) -> Engine:
     """Train `module`, going on from the last checkpoint in `folder`; every worker calls it alike.
 
-    Without a checkpoint the optimizer starts from `optimizer_state`, or from nothing.
+    Without a checkpoint the optimizer starts from `optimizer_state`, or from nothing. Held-out samples are scored
+    after the shares of all steps in `score_at` too (0: before the first), besides what `training.evaluate_every` says.
 
     Everything random is a function of (seed, step), so an interrupted run goes on exactly as if nothing happened.
-    Metrics go to `folder/metrics.jsonl`, checkpoints to `folder/checkpoints`.
+    Metrics go to `folder/metrics.jsonl`, checkpoints to `folder/checkpoints`. `flops` in them is what all steps so far
+    have cost (see `trainers.flops`).
 
     Raises:
         DivergedError: the loss is NaN or infinite; the last checkpoint is from before that.
@@ -73,8 +77,12 @@ def train(
     if first == 0 and data.train.skipped:
         metrics.write(0, skipped_samples=data.train.skipped)
     losses = Losses(world, training.batch, after=first)
+    flops = Flops(world, before=last_value(folder / "metrics.jsonl", "flops"))
+    scored = {max(1, round(share * total)) if share else 0 for share in score_at}
+    if first == 0 and 0 in scored:
+        metrics.write(0, flops=flops.total, **evaluate(engine.forward, module, objective, data, world))
     for step in range(first, total):
-        loss = _accumulate(engine, objective, batches, step)
+        loss = _accumulate(engine, objective, batches, step, flops)
         lr = training.lr * schedule(step, total, training.warmup)
         norm = engine.step(lr)
         losses.add(loss, norm)
@@ -84,16 +92,17 @@ def train(
         at_checkpoint = at_end or done % execution.checkpoint_every == 0
         if at_checkpoint or done % LOG_EVERY == 0:
             mean = losses.mean()
-            metrics.write(done, loss=mean, lr=lr, grad_norm=norm)
+            metrics.write(done, loss=mean, lr=lr, grad_norm=norm, flops=flops.total)
             if on_progress and world.rank == 0:
                 on_progress(Progress(done, total, mean, losses.rate))
-        at_scores = at_end or (training.evaluate_every is not None and done % training.evaluate_every == 0)
+        regular = training.evaluate_every is not None and done % training.evaluate_every == 0
+        at_scores = at_end or regular or done in scored
         if at_scores or at_checkpoint:
             module.share_statistics(world)
         if at_scores:
             scores = evaluate(engine.forward, module, objective, data, world)
             refuse_non_finite("the loss on held-out samples", scores["eval_loss"], done)
-            metrics.write(done, **scores)
+            metrics.write(done, flops=flops.total, **scores)
         if at_checkpoint:
             checkpoints.save(folder / "checkpoints", done, engine)
     return engine
@@ -107,15 +116,16 @@ def schedule(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + cos(pi * (step - rising) / max(1, total - rising)))
 
 
-def _accumulate(engine: Engine, objective: Objective, batches: Batches, step: int) -> Tensor:
+def _accumulate(engine: Engine, objective: Objective, batches: Batches, step: int, flops: Flops) -> Tensor:
     """Gradients of one optimizer step; the mean loss of this worker's share."""
     module, world, seed = engine.module, engine.world, engine.training.seed
     torch.manual_seed(derive(seed, "model", step * world.size + world.rank))  # dropout and the like
     module.begin(step, seed)
     module.train()
     total = torch.zeros((), device=world.device)
-    for part in range(engine.parts):
-        x, y = batches.batch(step, part, engine.parts)
-        x, y = to_device(x, world.device), y.to(world.device)
-        total += engine.accumulate(x, y, objective, part) / engine.parts
+    with flops.step(module.target.size):
+        for part in range(engine.parts):
+            x, y = batches.batch(step, part, engine.parts)
+            x, y = to_device(x, world.device), y.to(world.device)
+            total += engine.accumulate(x, y, objective, part) / engine.parts
     return total

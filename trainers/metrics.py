@@ -41,6 +41,11 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def last_value(path: Path, name: str) -> float:
+    """The last value of a metric in a metrics file; 0 where it has none."""
+    return next((row[name] for row in reversed(read_metrics(path)) if name in row), 0.0)
+
+
 class Losses:
     """The losses of the steps since the last look; looking costs one exchange between the workers."""
 

@@ -23,6 +23,8 @@ class Parametrization(nn.Module, ABC):
     """A trainable module that computes the model's outputs at `arch`, from `Inputs`."""
 
     arch: Architecture
+    target: Architecture
+    """What the coming step trains: `arch`, or a part of it."""
     functional: bool
     """Whether weights are computed from the parameters in every step (then nothing may shard parameters by module)."""
     multipliers: Mapping[str, Multipliers] = {}
@@ -58,7 +60,7 @@ class Plain(Parametrization):
     def __init__(self, arch: Architecture, weights: Weights | None = None, seed: int = 0) -> None:
         """Start from `weights`, or from the library's own random start under `seed`."""
         super().__init__()
-        self.arch = arch
+        self.arch = self.target = arch
         if weights is not None:
             self.model = arch.assemble({name: tensor.detach().clone() for name, tensor in weights.items()})
         else:

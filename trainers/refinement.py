@@ -56,7 +56,8 @@ class Refinement(Objective):
         alone = World(0, 1, World.current().device)
         module.to(alone.device).eval()
         x, y = next(iter(data.evaluation(alone)))
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(0)  # denoising draws its noise
             loss = task(module, to_device(x, alone.device), y.to(alone.device)).item()
             unweighted = cls(task, module, spectrum, 1.0)
             if all((w == 1).all() for low in unweighted._low.values() for w in low.values()):

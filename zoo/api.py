@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from zoo.checkpoint import Checkpoint, refuse_non_finite
+from zoo.checkpoint import Checkpoint, in_full_precision, refuse_non_finite
 from zoo.errors import NotFoundError
 from zoo.heads import change_head, with_head
 from zoo.learngene import Learngene
@@ -23,9 +23,7 @@ def condense(checkpoint: Checkpoint, method: ClosedForm) -> Learngene:
     Raises `IntegrityError` for weights that hold NaN or infinity.
     """
     refuse_non_finite(checkpoint.weights, "weights")
-    weights = {
-        name: tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for name, tensor in checkpoint.weights.items()
-    }
+    weights = in_full_precision(checkpoint.weights)
     tensors = method.condense(checkpoint.arch.stack(weights), checkpoint.arch)
     parents = (checkpoint.digest,) if checkpoint.digest else ()
     return Learngene(method, checkpoint.arch, tensors, parents, checkpoint.preprocessing, checkpoint.tokenizer)

@@ -79,6 +79,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(arch, weights, digest_file(folder / WEIGHTS), preprocessing, text)
 
 
+def in_full_precision(weights: Mapping[str, Tensor]) -> Weights:
+    """The same numbers at least in fp32, in which they are transformed and trained."""
+    return {name: tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for name, tensor in weights.items()}
+
+
 def refuse_non_finite(weights: Mapping[str, Tensor], place: str) -> None:
     """Raise `IntegrityError` naming the first tensor that holds NaN or infinity."""
     for name, tensor in weights.items():

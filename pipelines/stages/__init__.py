@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 from filelock import FileLock
 
-from pipelines.recipe import Condense
+from pipelines.recipe_stages import Condense
 from pipelines.stages.common import Job
 from pipelines.stages.composed import fit, wave, weit
 from pipelines.stages.plain import pretrain, refine
 from pipelines.stages.scaling import tune, widen
+from pipelines.stages.trial import score, trial
 from pipelines.store import OUTPUT
 from trainers.world import World
 from zoo import condense
@@ -21,6 +22,8 @@ TRAININGS: dict[str, Callable[[Job], None]] = {
     "refine": refine,
     "widen": widen,
     "tune": tune,
+    "trial": trial,
+    "score": score,
 }
 
 

@@ -1,11 +1,14 @@
 """What all stages share: the job they are given, the training around them, how far they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.recipe import Recipe, Stage
+from pipelines.matching import mismatches
+from pipelines.recipe import Recipe
+from pipelines.recipe_stages import Stage
 from pipelines.sources import open_checkpoint, open_learngene
 from trainers.config import Execution, Training
 from trainers.dataset import Dataset
@@ -40,9 +43,9 @@ class Job(BaseModel):
         """The recipe's architecture at a size."""
         return architecture(self.recipe.family, self.recipe.config, size)
 
-    def data(self) -> Dataset:
-        """The recipe's data, scored on `validation`."""
-        return Dataset.open(self.recipe.data, held_out="validation")
+    def data(self, held_out: Literal["validation", "test"] = "validation") -> Dataset:
+        """The recipe's data, scored on `held_out`."""
+        return Dataset.open(self.recipe.data, held_out)
 
     def checkpoint(self, field: str) -> Checkpoint:
         """The trained weights in `field`."""
@@ -51,6 +54,13 @@ class Job(BaseModel):
     def learngene(self, field: str) -> Learngene:
         """The learngene in `field`."""
         return open_learngene(self.inputs[field], f"stages.{self.name}.{field}")
+
+    def check(self, field: str, arch: Architecture) -> None:
+        """Refuse what comes from `field` where it is of another family than the recipe, or does not fit the data."""
+        if arch.family.name != self.recipe.family:
+            raise self.refuse(field, f"it is a {arch.family.name!r}, but the recipe's family is {self.recipe.family!r}")
+        for name, problem in mismatches(arch.family, arch.config.model_dump(), self.recipe.data):
+            raise self.refuse(field, f"{name}: {problem}")
 
     def refuse(self, field: str, text: str) -> BadInputError:
         """An error that names the place in the recipe."""
@@ -72,15 +82,17 @@ def train_stage(
     settings: tuple[Training, Execution],
     save: Callable[[Engine], None],
     optimizer_state: OptimizerState | None = None,
-) -> None:
+    score_at: Collection[float] = (),
+) -> Engine:
     """Train in the job's folder, then let the first worker `save` while parameters are whole."""
     training, execution = settings
     report = _ProgressFile(job.work / "progress.json")
-    engine = train(module, objective, data, training, execution, job.work, report, optimizer_state)
+    engine = train(module, objective, data, training, execution, job.work, report, optimizer_state, score_at)
     with engine.gathered():
         if engine.world.rank == 0:
             save(engine)
     engine.world.barrier()
+    return engine
 
 
 class _ProgressFile:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pipelines.recipe import Fit, Wave, Weit
+from pipelines.recipe_stages import Fit, Wave, Weit
 from pipelines.stages.common import Job, task_objective, train_stage
 from pipelines.store import OUTPUT
 from trainers.dataset import Dataset
@@ -36,6 +36,7 @@ def fit(job: Job) -> None:
     stage = job.stage
     assert isinstance(stage, Fit)
     learngene, data = job.learngene("learngene"), job.data()
+    job.check("learngene", learngene.source)
     module = fitted(learngene, stage.size)
     objective = task_objective(learngene.source, stage.train)
 

@@ -1,6 +1,6 @@
 """Stages that train a model's own weights: pre-training from any start, and FRONT+ refinement."""
 
-from pipelines.recipe import Pretrain, Refine
+from pipelines.recipe_stages import Pretrain, Refine
 from pipelines.sources import start_weights
 from pipelines.stages.common import Job, task_objective, train_stage
 from pipelines.stages.optimizer_file import save_optimizer
@@ -36,6 +36,7 @@ def refine(job: Job) -> None:
     stage = job.stage
     assert isinstance(stage, Refine)
     ancestor, data = job.checkpoint("weights"), job.data()
+    job.check("weights", ancestor.arch)
     module = Plain(ancestor.arch, ancestor.weights)
     task, spectrum = task_objective(ancestor.arch, stage.train), Spectrum(stage.keep, stage.mask, stage.gamma)
     objective = Refinement.balanced(task, module, data, spectrum, stage.share)
@@ -50,8 +51,8 @@ def refine(job: Job) -> None:
     )
 
 
-def save_trained(job: Job, module: Plain, data: Dataset, origin: str) -> None:
-    """Write the trained model as a checkpoint folder."""
+def save_trained(job: Job, module: Plain, data: Dataset, origin: str, folder: str = "") -> None:
+    """Write the trained model as a checkpoint folder: the stage's result, or `folder` in it."""
     weights = {name: tensor.detach().cpu() for name, tensor in module.arch.own(module.model.state_dict()).items()}
     trained = Checkpoint(module.arch, weights, preprocessing=data.preprocessing, tokenizer=data.tokenizer)
-    save_checkpoint(job.work / OUTPUT, trained, origin=origin)
+    save_checkpoint(job.work / OUTPUT / folder, trained, origin=origin)

@@ -4,7 +4,7 @@ import itertools
 import json
 from pathlib import Path
 
-from pipelines.recipe import Tune, Widen
+from pipelines.recipe_stages import Tune, Widen
 from pipelines.stages.common import Job, task_objective, train_stage
 from pipelines.stages.optimizer_file import OPTIMIZER, read_optimizer
 from pipelines.stages.plain import save_trained
@@ -12,7 +12,7 @@ from pipelines.store import METRICS, OUTPUT
 from trainers.config import Training
 from trainers.dataset import Dataset
 from trainers.loop import OptimizerState, train
-from trainers.metrics import MetricsFile, read_metrics
+from trainers.metrics import MetricsFile, last_value, read_metrics
 from trainers.widened import Widened
 from trainers.world import World
 from zoo.errors import BadInputError, DivergedError
@@ -20,6 +20,8 @@ from zoo.files import write_json
 from zoo.methods.mupscaling import MuPScaling
 
 TUNED = "tuned.json"
+STATES = {"adamw": "exp_avg", "adam": "exp_avg", "sgd": "momentum_buffer"}
+"""What the state of each optimizer holds."""
 
 
 def widen(job: Job) -> None:
@@ -51,18 +53,21 @@ def tune(job: Job) -> None:
     data, world = job.data(), World.current()
     metrics = MetricsFile(job.work / METRICS, world, after=0)
     rows: list[dict[str, float | None]] = []
+    flops = 0.0
     for i, (lr, noise) in enumerate(itertools.product(stage.grid.lr, stage.grid.noise)):
         training = stage.train.model_copy(update={"lr": lr})
-        loss = _try(job, data, MuPScaling(noise=noise), training, job.work / f"trial-{i}")
+        folder = job.work / f"trial-{i}"
+        loss = _try(job, data, MuPScaling(noise=noise), training, folder)
+        flops += last_value(folder / METRICS, "flops")
         rows.append({"lr": lr, "noise": noise, "eval_loss": loss})
         if loss is not None:
-            metrics.write(i + 1, lr=lr, noise=noise, eval_loss=loss)
+            metrics.write(i + 1, lr=lr, noise=noise, eval_loss=loss, flops=flops)
     finished = [row for row in rows if row["eval_loss"] is not None]
     if not finished:
         raise DivergedError(f"stages.{job.name}.grid: every pair of lr and noise diverged; try smaller values")
     best = min(finished, key=lambda row: row["eval_loss"] or 0.0)
     if world.rank == 0:
-        metrics.write(len(rows) + 1, eval_loss=best["eval_loss"] or 0.0)
+        metrics.write(len(rows) + 1, eval_loss=best["eval_loss"] or 0.0, flops=flops)
         (job.work / OUTPUT).mkdir(exist_ok=True)
         write_json(job.work / OUTPUT / TUNED, {"best": best, "trials": rows})
     world.barrier()
@@ -82,8 +87,10 @@ def _try(job: Job, data: Dataset, method: MuPScaling, training: Training, folder
 
 
 def _widened(job: Job, stage: Widen | Tune, method: MuPScaling) -> Widened:
+    narrow = job.checkpoint("weights")
+    job.check("weights", narrow.arch)
     try:
-        return Widened(job.checkpoint("weights"), stage.size, method)
+        return Widened(narrow, stage.size, method)
     except BadInputError as error:
         raise job.refuse("size", str(error)) from error
 
@@ -95,4 +102,8 @@ def _state(job: Job, stage: Widen | Tune, module: Widened) -> OptimizerState | N
     if not path.is_file():
         hint = "set keep_optimizer: true in the stage that trains them, or optimizer: fresh here"
         raise job.refuse("weights", f"they came without the optimizer's state; {hint}")
-    return module.states(read_optimizer(path))
+    state, wanted = read_optimizer(path), STATES[stage.train.optimizer]
+    if any(wanted not in fields for fields in state.values()):
+        hint = f"train.optimizer: {stage.train.optimizer} cannot carry it on; take theirs, or optimizer: fresh"
+        raise job.refuse("weights", f"their optimizer's state has no {wanted}; {hint}")
+    return module.states(state)

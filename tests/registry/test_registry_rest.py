@@ -15,7 +15,7 @@ import pytest
 
 from registry.entries import EXPERIMENT, find_entry, list_entries
 from registry.pull import pull
-from registry.register import log_training, register, set_alias
+from registry.register import log_evidence, log_training, register, set_alias
 from registry.server import connect
 from zoo.errors import NotFoundError
 
@@ -117,6 +117,22 @@ def test_a_server_compares_the_numbers_and_keeps_a_curve_once(
     assert [model.tags["learngene.digest"] for model in found] == [high.digest]
     assert [(metric.step, metric.value) for metric in history] == [(0, 0.3), (10, 0.1)]
     assert low.parameters == high.parameters
+
+
+def test_a_server_keeps_the_report_of_a_bench(
+    address: str, ready_home: Path, learngene: MakeLearngene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "RESULTS.md").write_text("# pico\n", encoding="utf-8")
+    entry = log_evidence(
+        register(learngene(5), "proven", metrics={}), {"bench/b/front/1x8/score": 0.6}, report, "bench/b"
+    )
+    assert entry.metrics["bench/b/front/1x8/score"] == 0.6
+    with connect() as client:
+        run_id = client.get_model_version("proven", "1").run_id or ""
+        assert [file.path for file in client.list_artifacts(run_id, "bench/b")] == ["bench/b/RESULTS.md"]
 
 
 def test_a_server_says_what_is_not_there(address: str, ready_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

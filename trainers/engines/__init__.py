@@ -1,6 +1,8 @@
 """The engines by name."""
 
 from trainers.config import Execution, Training
+from trainers.engines.base import NO_OPTIMIZER_STATE as NO_OPTIMIZER_STATE
+from trainers.engines.base import NO_SCALED_CLIP as NO_SCALED_CLIP
 from trainers.engines.base import NO_ZERO_3 as NO_ZERO_3
 from trainers.engines.base import Engine
 from trainers.parametrization import Parametrization

@@ -1,0 +1,61 @@
+"""Evidence in the registry: what a bench measured stands with the learngenes that took part.
+
+Numbers are named `bench/BENCH/START/SIZE/WHAT`: `score`, `scratch` and `reference` are mean test scores (of this start,
+of scratch's short and long training), `speed_up` as in the report, where the start reached what scratch reaches.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from pipelines.bench.metrics import Line, lines
+from pipelines.bench.results import SCRATCH, Results
+
+if TYPE_CHECKING:
+    from registry.entries import Entry
+
+PREFIX = "bench"
+
+
+def log_evidence(results: Results, entries: "Mapping[str, Entry]", folder: Path) -> None:
+    """Log the scores of every start, and the report in `folder`, to the entry of its learngene."""
+    from registry.register import log_evidence as log  # mlflow takes seconds to import
+
+    for start, entry in entries.items():
+        log(entry, _numbers(results, start), folder, f"{PREFIX}/{results.name}")
+
+
+def split_evidence(metrics: Mapping[str, float]) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """An entry's other numbers, and its evidence: rows of `bench`, `start`, `size` and what was measured."""
+    others: dict[str, float] = {}
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for name, value in metrics.items():
+        prefix, *place = name.split("/")
+        if prefix != PREFIX or len(place) != 4:
+            others[name] = value
+            continue
+        bench, start, size, what = place
+        row = rows.setdefault((bench, start, size), {"bench": bench, "start": start, "size": size})
+        row[what] = value
+    return others, list(rows.values())
+
+
+def _numbers(results: Results, start: str) -> dict[str, float]:
+    table = {(line.start, line.size): line for line in lines(results)}
+    numbers: dict[str, float] = {}
+    for (name, size), line in table.items():
+        if name == start:
+            place = f"{PREFIX}/{results.name}/{start}/{size}"
+            numbers |= {f"{place}/{what}": value for what, value in _row(results, table, line).items()}
+    return numbers
+
+
+def _row(results: Results, table: Mapping[Any, Line], line: Line) -> dict[str, float]:
+    long = [o.test[results.metric] for o in results.reference if o.size == line.size]
+    row = {"score": line.test.mean, "reference": mean(long)}
+    if (SCRATCH, line.size) in table:
+        row["scratch"] = table[SCRATCH, line.size].test.mean
+    if line.race.speed_up is not None:
+        row["speed_up"] = line.race.speed_up
+    return row

@@ -1,0 +1,137 @@
+"""Finished trials as the results of a bench."""
+
+import os
+import platform
+from importlib.metadata import version
+
+from pipelines.bench.results import Ancestor, Cost, Metric, Outcome, Point, Results, Skipped
+from pipelines.bench.spec import Bench
+from pipelines.bench.trials import Cell, Plan
+from pipelines.recipe import Recipe
+from pipelines.recipe_stages import Ref, Source, inputs
+from pipelines.stages.trial import SCORES, Scores
+from pipelines.store import Store
+from zoo.errors import DivergedError
+from zoo.families import FAMILIES, configure
+
+
+def metric_of(recipe: Recipe) -> Metric:
+    """What is compared: accuracy where there are classes, else the loss."""
+    task = FAMILIES[recipe.family].task(configure(recipe.family, recipe.config))
+    return "accuracy" if task == "classification" else "eval_loss"
+
+
+def read_scores(store: Store, key: str) -> Scores:
+    """The result of a finished trial or score stage."""
+    return Scores.model_validate_json((store.verified(key) / SCORES).read_text(encoding="utf-8"))
+
+
+def best_rates(
+    names: dict[str, dict[float, str]], keys: dict[str, str], store: Store, metric: Metric
+) -> dict[str, float]:
+    """By size the learning rate with the best last score on held-out training samples, among those that converged."""
+    sign = 1 if metric == "accuracy" else -1
+    best: dict[str, float] = {}
+    for size, by_rate in names.items():
+        scores = {lr: read_scores(store, keys[name]) for lr, name in by_rate.items()}
+        last = {lr: sign * s.points[-1][metric] for lr, s in scores.items() if s.diverged is None}
+        if not last:
+            raise DivergedError(
+                f"bench.reference.lr: scratch diverges at {size} with all of {', '.join(map(str, by_rate))}"
+            )
+        best[size] = max(last, key=lambda lr: last[lr])
+    return best
+
+
+def gather(plan: Plan, keys: dict[str, str], store: Store, command: str) -> Results:
+    """All outcomes. Raises `DivergedError` where the reference itself diverged; other starts are reported as such."""
+    metric, costs, bench = metric_of(plan.recipe), _Costs(plan.recipe, keys, store), plan.recipe.bench
+    assert bench is not None
+    outcomes: list[Outcome] = []
+    reference: list[Outcome] = []
+    skipped = list(plan.skipped)
+    for cell in plan.cells:
+        scores = read_scores(store, keys[cell.stage])
+        if scores.diverged is None:
+            (reference if cell.kind == "reference" else outcomes).append(_outcome(cell, scores, metric, costs))
+        elif cell.kind == "reference":
+            raise DivergedError(f"bench.reference: scratch at {cell.size}: {scores.diverged}")
+        else:
+            skipped.append(Skipped(start=cell.start, size=cell.size, why=f"seed {cell.seed}: {scores.diverged}"))
+    return Results(
+        name=plan.recipe.name,
+        metric=metric,
+        reference=tuple(reference),
+        outcomes=tuple(outcomes),
+        skipped=tuple(skipped),
+        ancestors=tuple(_ancestor(name, read_scores(store, keys[stage])) for name, stage in plan.ancestors.items()),
+        ours=tuple(name for name, start in bench.starts.items() if not start.baseline),
+        rates=plan.rates,
+        about=_about(plan.recipe, bench, command),
+    )
+
+
+class _Costs:
+    """What stages have cost, from their records."""
+
+    def __init__(self, recipe: Recipe, keys: dict[str, str], store: Store) -> None:
+        self._recipe, self._keys, self._store = recipe, keys, store
+
+    def of_stage(self, name: str) -> Cost:
+        record = self._store.record(self._keys[name])
+        assert record is not None, name
+        return Cost(steps=round(record.scores.get("step", 0)), flops=record.scores.get("flops", 0.0))
+
+    def seconds(self, name: str) -> float:
+        record = self._store.record(self._keys[name])
+        assert record is not None, name
+        return record.seconds
+
+    def of_source(self, source: Source | None) -> Cost:
+        """Of a stage and all that it starts from; a folder and an entry of the registry are given, and cost nothing."""
+        if not isinstance(source, Ref):
+            return Cost()
+        costs = [self.of_stage(name) for name in self._closure(source.stage)]
+        return Cost(steps=sum(cost.steps for cost in costs), flops=sum(cost.flops for cost in costs))
+
+    def _closure(self, name: str) -> set[str]:
+        return {name}.union(*(self._closure(parent) for parent in inputs(self._recipe.stages[name])))
+
+
+def _outcome(cell: Cell, scores: Scores, metric: Metric, costs: _Costs) -> Outcome:
+    points = (Point(step=round(p["step"]), flops=p["flops"], score=p[metric]) for p in scores.points)
+    return Outcome(
+        start=cell.start,
+        size=cell.size,
+        seed=cell.seed,
+        parameters=scores.parameters,
+        points=tuple(points),
+        test=scores.test,
+        seconds=costs.seconds(cell.stage),
+        once=costs.of_source(cell.learngene),
+        per_size=costs.of_stage(cell.fit) if cell.fit else Cost(),
+    )
+
+
+def _ancestor(name: str, scores: Scores) -> Ancestor:
+    return Ancestor(name=name, size=scores.size, parameters=scores.parameters, test=scores.test)
+
+
+def _about(recipe: Recipe, bench: Bench, command: str) -> dict[str, str]:
+    train, reference = bench.train, bench.reference
+    length = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
+    config = configure(recipe.family, recipe.config).model_dump_json(exclude_defaults=True)
+    rates = ", ".join(f"{lr:g}" for lr in reference.lr)
+    packages = ("learngene-zoo", "torch", "timm", "transformers")
+    return {
+        "command": command,
+        "data": recipe.data.model_dump_json(exclude_defaults=True),
+        "family": f"{recipe.family} {config}",
+        "training": f"{length}, batch {train.batch}, {train.optimizer}, learning rate {train.lr:g}",
+        "reference": f"scratch, {reference.steps} steps, learning rate chosen from {rates}",
+        "seeds": ", ".join(map(str, bench.seeds)),
+        "hardware": f"{platform.machine()}, {os.cpu_count()} CPUs, {bench.resources.cpus_per_worker} per training",
+        "versions": ", ".join(
+            (f"python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages))
+        ),
+    }

@@ -1,0 +1,190 @@
+"""Four plots of a bench: curves, speed-up, quality against size, cost of n sizes. Ours is solid, baselines dashed."""
+
+from math import ceil
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from pipelines.bench.metrics import Line, lines
+from pipelines.bench.results import SCRATCH, Outcome, Results
+
+OURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BASELINES = ("#8C564B", "#7F7F7F", "#9467BD", "#BCBD22", "#2F4F4F", "#B07AA1", "#A0522D", "#708090", "#556B2F")
+"""Okabe and Ito's colours, and muted ones; markers tell baselines apart as well."""
+MARKERS = "osD^vP*Xh<>"
+GREY = "0.6"
+
+
+def draw(results: Results, folder: Path) -> None:
+    """Write `curves.png`, `speedup.png`, `quality.png` and `cost.png`."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    table = lines(results)
+    styles = {start: _style(results, start) for start in results.starts}
+    for name, plot in (("curves", _curves), ("speedup", _speedup), ("quality", _quality), ("cost", _cost)):
+        figure = plot(plt, results, table, styles)
+        figure.savefig(folder / f"{name}.png", dpi=130)
+        plt.close(figure)
+
+
+def _style(results: Results, start: str) -> dict[str, Any]:
+    if start == SCRATCH:
+        return {"color": "0.35", "linestyle": ":", "linewidth": 2, "marker": "x"}
+    ours = start in results.ours
+    group = [s for s in results.starts if s != SCRATCH and (s in results.ours) == ours]
+    i = group.index(start)
+    colors = OURS if ours else BASELINES
+    line = {"linestyle": "-", "linewidth": 2} if ours else {"linestyle": "--", "linewidth": 1.1}
+    return {"color": colors[i % len(colors)], "marker": MARKERS[i % len(MARKERS)], **line}
+
+
+def _shown(results: Results, score: float) -> float:
+    return 100 * score if results.metric == "accuracy" else score
+
+
+def _label(results: Results, split: str) -> str:
+    return f"{results.metric}{', %' if results.metric == 'accuracy' else ''} ({split})"
+
+
+def _curves(plt: Any, results: Results, table: list[Line], styles: dict[str, dict[str, Any]]) -> Any:
+    sizes = results.sizes
+    columns = min(3, len(sizes))
+    rows = ceil(len(sizes) / columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(4.6 * columns + 2, 3.4 * rows), squeeze=False, layout="constrained"
+    )
+    flat = [axis for row in axes for axis in row]
+    for axis, size in zip(flat, sizes, strict=False):
+        long = [o for o in results.reference if o.size == size]
+        _band(axis, results, long, {"color": GREY, "linewidth": 1.5, "label": "scratch, long"})
+        final = mean(_shown(results, o.points[-1].score) for o in long)
+        axis.axhline(final, color=GREY, linestyle="--", linewidth=1)
+        for line in (line for line in table if line.size == size):
+            style = {key: value for key, value in styles[line.start].items() if key != "marker"}
+            _band(axis, results, line.outcomes, {**style, "label": line.start})
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_xlim(left=0)
+        axis.set(title=str(size), xlabel="optimizer step")
+        axis.grid(alpha=0.3)
+        if results.metric == "eval_loss":
+            _leave_out_the_start(axis, results, size)
+    for axis in flat[len(sizes) :]:
+        axis.set_visible(False)
+    for row in axes:
+        row[0].set_ylabel(_label(results, "held-out training samples"))
+    _legend(figure, flat[: len(sizes)])
+    return figure
+
+
+def _leave_out_the_start(axis: Any, results: Results, size: object) -> None:
+    """A start may have a loss many times the final one; what matters lies below that of random guessing."""
+    here = [o for o in (*results.outcomes, *results.reference) if o.size == size]
+    lowest = min(point.score for o in here for point in o.points)
+    highest = max(o.points[0].score for o in here if o.start == SCRATCH)
+    axis.set_ylim(lowest - 0.03 * (highest - lowest), highest + 0.1 * (highest - lowest))
+
+
+def _band(axis: Any, results: Results, outcomes: Any, style: dict[str, Any]) -> None:
+    """Mean over the seeds, and from the lowest to the highest."""
+    runs = [[_shown(results, point.score) for point in o.points] for o in outcomes]
+    steps = [point.step for point in outcomes[0].points]
+    axis.plot(steps, [mean(at) for at in zip(*runs, strict=True)], **style)
+    low, high = ([end(at) for at in zip(*runs, strict=True)] for end in (min, max))
+    axis.fill_between(steps, low, high, color=style["color"], alpha=0.12, linewidth=0)
+
+
+def _speedup(plt: Any, results: Results, table: list[Line], styles: dict[str, dict[str, Any]]) -> Any:
+    starts = results.starts
+    figure, axis = plt.subplots(figsize=(9, 1.3 + 0.42 * len(starts)), layout="constrained")
+    colors = {size: plt.get_cmap("viridis")(i / max(1, len(results.sizes) - 1)) for i, size in enumerate(results.sizes)}
+    for y, start in enumerate(reversed(starts)):
+        for line in (line for line in table if line.start == start):
+            height = y + 0.5 * (results.sizes.index(line.size) / max(1, len(colors) - 1) - 0.5)  # none hides another
+            speed = line.race.speed_up
+            fill = colors[line.size] if speed else "none"
+            marker = ">" if line.race.at_once else "o"
+            axis.scatter(
+                speed or 0.3, height, s=45, marker=marker, facecolor=fill, edgecolor=colors[line.size], zorder=3
+            )
+    for size, color in colors.items():
+        axis.scatter([], [], color=[color], label=str(size))
+    axis.scatter([], [], facecolor="none", edgecolor="0.3", label="not reached")
+    axis.scatter([], [], marker=">", color="0.3", label="before step 1")
+    axis.set_xscale("log")
+    axis.axvline(1, color="0.4", linewidth=1)
+    axis.set_yticks(range(len(starts)), list(reversed(starts)))
+    for tick, start in zip(axis.get_yticklabels(), reversed(starts), strict=True):
+        tick.set(color=styles[start]["color"], fontweight="bold" if start in results.ours else "normal")
+    axis.set(xlabel="steps of scratch / steps of this start, to scratch's final score", title="Speed-up, by size")
+    axis.grid(alpha=0.3)
+    _legend(figure, [axis])
+    return figure
+
+
+def _quality(plt: Any, results: Results, table: list[Line], styles: dict[str, dict[str, Any]]) -> Any:
+    figure, axis = plt.subplots(figsize=(9.5, 5.2), layout="constrained")
+    for start in results.starts:
+        own = sorted((line for line in table if line.start == start), key=lambda line: line.parameters)
+        xs, ys = [line.parameters / 1e6 for line in own], [_shown(results, line.test.mean) for line in own]
+        errors = [_shown(results, line.test.std) for line in own]
+        axis.errorbar(xs, ys, yerr=errors, label=start, markersize=6, capsize=2, **styles[start])
+    long: dict[int, list[Outcome]] = {}
+    for outcome in results.reference:
+        long.setdefault(outcome.parameters, []).append(outcome)
+    points = sorted((n / 1e6, mean(_shown(results, o.test[results.metric]) for o in os)) for n, os in long.items())
+    axis.plot(*zip(*points, strict=True), color=GREY, linewidth=2.5, alpha=0.7, label="scratch, long", zorder=1)
+    for ancestor in results.ancestors:
+        score = _shown(results, ancestor.test[results.metric])
+        axis.scatter(ancestor.parameters / 1e6, score, marker="*", s=220, color="gold", edgecolor="black", zorder=4)
+        axis.annotate(ancestor.name, (ancestor.parameters / 1e6, score), xytext=(6, 6), textcoords="offset points")
+    _plain_log(axis, [line.parameters / 1e6 for line in table])
+    axis.set(xlabel="parameters, millions", ylabel=_label(results, "test split"), title="After the short training")
+    axis.grid(alpha=0.3, which="both")
+    _legend(figure, [axis])
+    return figure
+
+
+def _plain_log(axis: Any, values: list[float]) -> None:
+    """A logarithmic axis with ticks at the values themselves."""
+    axis.set_xscale("log")
+    axis.set_xticks(sorted(set(values)), [f"{value:.2g}" for value in sorted(set(values))])
+    axis.set_xticks([], minor=True)
+
+
+def _cost(plt: Any, results: Results, table: list[Line], styles: dict[str, dict[str, Any]]) -> Any:
+    figure, axis = plt.subplots(figsize=(9.5, 5.2), layout="constrained")
+    sizes = results.sizes
+    long = [mean(o.points[-1].flops for o in results.reference if o.size == size) for size in sizes]
+    axis.plot(range(len(sizes) + 1), _sums(0.0, long), color=GREY, linewidth=2.5, label="scratch, long")
+    for start in results.starts:
+        own = {line.size: line for line in table if line.start == start}
+        if len(own) < len(sizes):
+            continue  # a sum over other sizes says nothing
+        costs = [own[size].total - own[size].outcomes[0].once.flops / len(sizes) for size in sizes]
+        sums = _sums(own[sizes[0]].outcomes[0].once.flops, costs)
+        axis.plot(range(len(sizes) + 1), sums, label=start, markersize=5, **styles[start])
+    axis.set_xticks(range(len(sizes) + 1), ["learngene", *(f"+ {size}" for size in sizes)], rotation=20)
+    axis.set(ylabel="10¹² FLOPs, ancestor included", title="Cost of all sizes (starts that give every size)")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    _legend(figure, [axis])
+    return figure
+
+
+def _sums(first: float, costs: list[float]) -> list[float]:
+    sums = [first]
+    for cost in costs:
+        sums.append(sums[-1] + cost)
+    return [x / 1e12 for x in sums]
+
+
+def _legend(figure: Any, axes: list[Any]) -> None:
+    """One legend for all panels, outside of them."""
+    entries: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(entries.values(), entries.keys(), loc="outside right center", frameon=False, fontsize="small")

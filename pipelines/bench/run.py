@@ -1,0 +1,125 @@
+"""`zoo bench`: the recipe, then its trials, then the report and the evidence in the registry."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipelines.bench.evidence import log_evidence
+from pipelines.bench.gather import best_rates, gather, metric_of
+from pipelines.bench.report import RESULTS, write
+from pipelines.bench.results import Results
+from pipelines.bench.trials import Plan, trials, tuning
+from pipelines.identity import stage_keys
+from pipelines.recipe import Recipe
+from pipelines.recipe_file import load_recipe
+from pipelines.recipe_stages import Ref
+from pipelines.runner import Connect, OnChange, StageStatus, check_registry, plan, register, run
+from pipelines.show import messages, scores_text
+from pipelines.stages.trial import MODEL
+from pipelines.store import Store
+from zoo.errors import BadInputError
+from zoo.files import atomic_folder
+
+if TYPE_CHECKING:
+    from infra.cluster import Cluster
+    from registry.entries import Entry
+
+
+def load_bench(path: Path, overrides: tuple[str, ...], *, quick: bool) -> Recipe:
+    """A recipe with a bench; with `quick` its own overrides apply before the given ones. Raises `BadInputError`."""
+    recipe = load_recipe(path, overrides)
+    if recipe.bench is None:
+        raise BadInputError(f"{path}: bench: the field is missing; it says which starts are compared, at which sizes")
+    if not quick:
+        return recipe
+    if not recipe.bench.quick:
+        raise BadInputError(f"{path}: bench.quick: missing or empty; it says what --quick changes")
+    own = tuple(f"{field}={json.dumps(value)}" for field, value in recipe.bench.quick.items())
+    return load_recipe(path, own + overrides)
+
+
+def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:
+    """Run what is not done of the recipe and its bench, write the report to `out`, log it to registered learngenes."""
+    bench, store = recipe.bench, Store.default()
+    assert bench is not None
+    if out.exists() and not (out / RESULTS).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInputError(f"--out: {out} holds something else; choose another folder")
+    if recipe.entries:
+        check_registry()
+    with ExitStack() as stack:
+
+        @cache
+        def cluster() -> "Cluster":
+            from infra.cluster import connect
+
+            return stack.enter_context(connect(address))
+
+        rates = {str(size): bench.reference.lr[0] for size in bench.sizes}
+        if len(bench.reference.lr) > 1:
+            tries, names = tuning(recipe, bench)
+            _run(tries, store, cluster, "learning rates for scratch")
+            rates = best_rates(names, stage_keys(tries), store, metric_of(recipe))
+        planned = trials(recipe, bench, rates)
+        rows = _run(planned.recipe, store, cluster, "trials")
+    entries = register(planned.recipe, store, rows)
+    results = gather(planned, {row.name: row.key for row in rows}, store, command)
+    with atomic_folder(out) as folder:
+        write(results, folder)
+        if bench.keep:
+            _keep_ready(planned, results, store, folder)
+    log_evidence(results, _owners(planned, entries), out)
+    return results
+
+
+def _keep_ready(planned: Plan, results: Results, store: Store, folder: Path) -> None:
+    """Of the first seed's models of every size, copy the best one that started from a learngene of ours."""
+    keys = stage_keys(planned.recipe)
+    stages = {(cell.start, cell.size, cell.seed): cell.stage for cell in planned.cells if cell.kind == "short"}
+    sign = 1 if results.metric == "accuracy" else -1
+    for size in results.sizes:
+        ours = [o for o in results.outcomes if o.start in results.ours and o.size == size]
+        first = [o for o in ours if o.seed == ours[0].seed]
+        if first:
+            best = max(first, key=lambda o: sign * o.test[results.metric])
+            model = store.verified(keys[stages[best.start, size, best.seed]]) / MODEL
+            shutil.copytree(model, folder / "ready" / str(size))
+
+
+def _run(recipe: Recipe, store: Store, connect: Connect, what: str) -> list[StageStatus]:
+    rows = plan(recipe, store)
+    with _progress(what, rows) as on_change:
+        run(recipe, store, rows, connect, on_change)
+    return rows
+
+
+def _owners(planned: Plan, entries: "list[Entry]") -> "dict[str, Entry]":
+    """The registered learngene of every start that has one: the same stage key is the same learngene."""
+    keys = stage_keys(planned.recipe)
+    by_key = {keys[ref.stage]: entry for ref, entry in zip(planned.recipe.entries.values(), entries, strict=True)}
+    learngenes = {name: source for name, source in planned.learngenes.items() if isinstance(source, Ref)}
+    return {name: by_key[keys[ref.stage]] for name, ref in learngenes.items() if keys[ref.stage] in by_key}
+
+
+@contextmanager
+def _progress(what: str, rows: list[StageStatus]) -> Iterator[OnChange]:
+    """One bar over all stages, and what runs now; where nobody watches, one line a finished stage."""
+    done = sum(row.state == "cached" for row in rows)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as display:
+        task = display.add_task(what, total=len(rows), completed=done)
+
+        def on_change(row: StageStatus) -> None:
+            finished = sum(row.state in ("cached", "done") for row in rows)
+            now = ", ".join(row.name for row in rows if row.state == "running")
+            display.update(task, completed=finished, description=f"{what}: {now}")
+            if not messages.is_terminal and row.state in ("done", "failed", "elsewhere"):
+                text = f"[{finished}/{len(rows)}] {row.name}: {row.state} {scores_text(row.scores)}"
+                messages.print(text.rstrip(), highlight=False, markup=False)
+
+        yield on_change

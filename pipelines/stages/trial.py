@@ -1,0 +1,98 @@
+"""Stages that measure: one short training from one start, and the score of trained weights."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.recipe_stages import Score, Trial
+from pipelines.sources import start_weights
+from pipelines.stages.common import Job, task_objective, train_stage
+from pipelines.stages.plain import save_trained
+from pipelines.store import METRICS, OUTPUT
+from trainers.config import Training
+from trainers.evaluate import evaluate
+from trainers.metrics import read_metrics
+from trainers.parametrization import Plain
+from trainers.widened import Widened
+from trainers.world import World
+from zoo import Architecture, Size
+from zoo.errors import BadInputError, DivergedError
+from zoo.files import write_json
+
+SCORES, MODEL = "scores.json", "model"
+
+
+class Scores(BaseModel):
+    """What a trial or a score stage leaves.
+
+    points: rows of `step`, `flops` and the scores on held-out training samples.
+    test: scores on the test split, after the last step; empty where the training `diverged` (which says how).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Size
+    parameters: int
+    points: tuple[dict[str, float], ...] = ()
+    test: dict[str, float] = {}
+    diverged: str | None = None
+
+
+def trial(job: Job) -> None:
+    """Train from the start, note the scores on the way, and score the test split once."""
+    stage = job.stage
+    assert isinstance(stage, Trial)
+    arch, data = job.arch(stage.size), job.data()
+    module = _start(job, stage, arch)
+    objective = task_objective(arch, stage.train)
+    origin = f"Trained by stage `{job.name}` of recipe `{job.recipe.name}`."
+    test: Mapping[str, float] = {}
+    diverged = None
+    try:
+        engine = train_stage(
+            job,
+            module,
+            objective,
+            data,
+            (stage.train, stage.resources),
+            lambda _: save_trained(job, module, data, origin, MODEL) if stage.keep else None,
+            score_at=stage.score_at,
+        )
+        test = evaluate(engine.forward, module, objective, job.data("test"), engine.world)
+    except DivergedError as error:  # that is a result too
+        diverged = str(error)
+    points = tuple(_point(row) for row in read_metrics(job.work / METRICS) if "eval_loss" in row)
+    _write(job, Scores(size=arch.size, parameters=arch.parameters(), points=points, test=dict(test), diverged=diverged))
+
+
+def score(job: Job) -> None:
+    """Score trained weights on the test split."""
+    checkpoint = job.checkpoint("weights")
+    assert isinstance(job.stage, Score)
+    job.check("weights", checkpoint.arch)
+    arch, module = checkpoint.arch, Plain(checkpoint.arch, checkpoint.weights)
+    objective = task_objective(arch, Training(steps=1))
+    test = evaluate(module, module, objective, job.data("test"), World.current())
+    _write(job, Scores(size=arch.size, parameters=arch.parameters(), test=test))
+
+
+def _start(job: Job, stage: Trial, arch: Architecture) -> Plain:
+    seed = stage.train.seed
+    if stage.widen is None:
+        return Plain(arch, start_weights(job.inputs["start"], arch, seed) if stage.start else None, seed=seed)
+    narrow = job.checkpoint("start")
+    job.check("start", narrow.arch)
+    try:
+        return Widened(narrow, stage.size, stage.widen.model_copy(update={"seed": seed}))
+    except BadInputError as error:
+        raise job.refuse("size", str(error)) from error
+
+
+def _point(row: dict[str, float]) -> dict[str, float]:
+    return {name: row[name] for name in ("step", "flops", "accuracy", "eval_loss") if name in row}
+
+
+def _write(job: Job, scores: Scores) -> None:
+    if World.current().rank == 0:
+        (job.work / OUTPUT).mkdir(parents=True, exist_ok=True)
+        write_json(job.work / OUTPUT / SCORES, scores.model_dump(mode="json"))

@@ -1,0 +1,118 @@
+"""What a bench's curves mean: speed-up, FLOPs saved, who is ahead; for scores that rise and losses that fall."""
+
+import pytest
+
+from pipelines.bench.metrics import duels, lines, reach
+from pipelines.bench.results import Cost, Metric, Outcome, Point, Results
+from zoo import Size
+
+SMALL, LARGE = Size(depth=1, width=8), Size(depth=2, width=8)
+FLOPS = 10.0
+"""Of one step, at every size."""
+
+
+def outcome(start: str, scores: dict[int, float], seed: int = 0, size: Size = SMALL, **costs: Cost) -> Outcome:
+    points = tuple(Point(step=step, flops=FLOPS * step, score=score) for step, score in scores.items())
+    last = points[-1].score
+    test = {"accuracy": last, "eval_loss": last}
+    return Outcome(start=start, size=size, seed=seed, parameters=9, points=points, test=test, seconds=1.0, **costs)
+
+
+def results(*outcomes: Outcome, reference: tuple[Outcome, ...] = (), metric: Metric = "accuracy") -> Results:
+    return Results(
+        name="pico",
+        metric=metric,
+        reference=reference or (outcome("scratch", {0: 0.1, 100: 0.5}),),
+        outcomes=outcomes,
+        skipped=(),
+        ancestors=(),
+        ours=("ours",),
+        rates={},
+        about={},
+    )
+
+
+def test_the_way_to_a_score_is_linear_between_points() -> None:
+    curve = outcome("a", {0: 0.0, 10: 0.4, 20: 0.2, 30: 0.8})
+    assert reach(curve, 0.2, "accuracy") == Cost(steps=5, flops=50.0)
+    assert reach(curve, 0.5, "accuracy") == Cost(steps=25, flops=250.0)
+    assert reach(curve, 0.9, "accuracy") is None
+    assert reach(curve, 0.0, "accuracy") == Cost(steps=0, flops=0.0)
+
+
+def test_a_loss_is_reached_from_above() -> None:
+    curve = outcome("a", {0: 3.0, 10: 1.0})
+    assert reach(curve, 2.0, "eval_loss") == Cost(steps=5, flops=50.0)
+    assert reach(curve, 0.5, "eval_loss") is None
+
+
+def test_speed_up_is_measured_to_scratchs_own_final_score() -> None:
+    (line,) = lines(results(outcome("ours", {0: 0.3, 10: 0.7})))
+    assert line.race.speed_up == pytest.approx(100 / 5)
+    assert line.race.saved == pytest.approx(0.95)
+    assert not line.race.at_once
+
+
+def test_scratchs_own_time_ends_where_it_first_has_its_final_score() -> None:
+    reference = (outcome("scratch", {0: 0.1, 50: 0.6, 100: 0.5}),)
+    (line,) = lines(results(outcome("ours", {0: 0.3, 10: 0.7}), reference=reference))
+    assert line.race.speed_up == pytest.approx(40 / 5)
+
+
+def test_what_is_there_before_the_first_step_counts_as_one_step() -> None:
+    (line,) = lines(results(outcome("ours", {0: 0.9, 10: 0.8})))
+    assert line.race.speed_up == 100
+    assert line.race.saved == pytest.approx(0.99)
+    assert line.race.at_once
+
+
+def test_own_cost_is_shared_by_the_sizes_of_the_bench_and_a_fit_is_not() -> None:
+    once, fit = Cost(steps=9, flops=400.0), Cost(steps=1, flops=150.0)
+    curve = {0: 0.3, 10: 0.7}
+    reference = tuple(outcome("scratch", {0: 0.1, 100: 0.5}, size=size) for size in (SMALL, LARGE))
+    (line,) = lines(results(outcome("ours", curve, once=once, per_size=fit), reference=reference))
+    spent = 5 * FLOPS + 150 + 400 / 2
+    assert line.race.saved_amortised == pytest.approx(1 - spent / 1000)
+    assert line.race.amortised == pytest.approx(1000 / spent)
+    assert line.total == 10 * FLOPS + 150 + 400 / 2
+
+
+def test_a_score_that_fewer_than_half_of_the_seeds_reach_is_not_reached() -> None:
+    reference = tuple(outcome("scratch", {0: 0.1, 100: 0.5}, seed=seed) for seed in range(3))
+    good, bad = {0: 0.3, 10: 0.7}, {0: 0.3, 10: 0.4}
+    (line,) = lines(results(*(outcome("ours", c, s) for s, c in enumerate((good, bad, bad))), reference=reference))
+    assert (line.race.speed_up, line.race.reached) == (None, 1)
+    (line,) = lines(results(*(outcome("ours", c, s) for s, c in enumerate((good, good, bad))), reference=reference))
+    assert (line.race.speed_up, line.race.reached) == (pytest.approx(20), 2)
+
+
+@pytest.mark.parametrize(("metric", "lead"), [("accuracy", 0.2), ("eval_loss", -0.2)])
+def test_being_ahead_of_scratch_is_paired_by_seed(metric: Metric, lead: float) -> None:
+    reference = tuple(outcome("scratch", {0: 0.5, 100: 0.5}, seed=seed) for seed in (0, 1))
+    curves = {("scratch", 0): 0.1, ("scratch", 1): 0.5, ("ours", 0): 0.3, ("ours", 1): 0.7}
+    outcomes = [outcome(start, {0: 0.5, 10: end}, seed) for (start, seed), end in curves.items()]
+    line = lines(results(*outcomes, reference=reference, metric=metric))[1]
+    assert line.ahead.mean == pytest.approx(lead)
+    assert line.ahead.std == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_duel_is_held_at_equal_total_cost() -> None:
+    dear = Cost(steps=1, flops=500.0)
+    cheap, costly = outcome("ours", {0: 0.1, 10: 0.6}), outcome("ours-too", {0: 0.1, 10: 0.9}, once=dear)
+    table = results(cheap, costly, outcome("theirs", {0: 0.1, 10: 0.7})).model_copy(
+        update={"ours": ("ours", "ours-too")}
+    )
+    (duel,) = duels(table, lines(table))
+    assert (duel.ours.start, duel.baseline.start) == ("ours", "theirs")
+    assert duel.lead.mean == pytest.approx(-0.1)
+
+
+def test_in_a_duel_a_lower_loss_wins() -> None:
+    reference = (outcome("scratch", {0: 3.0, 100: 1.0}),)
+    curves = {"ours": 1.5, "theirs": 1.7, "others": 2.5}
+    table = results(
+        *(outcome(start, {0: 3.0, 10: end}) for start, end in curves.items()), reference=reference, metric="eval_loss"
+    )
+    (duel,) = duels(table, lines(table))
+    assert duel.baseline.start == "theirs"
+    assert duel.lead.mean == pytest.approx(0.2)

@@ -1,0 +1,134 @@
+"""A bench as stages: who starts from what, what does not apply, and what the quick variant changes."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.bench.run import load_bench
+from pipelines.bench.trials import trials, tuning
+from pipelines.identity import stage_keys
+from pipelines.recipe import Recipe
+from pipelines.recipe_stages import Fit, Ref, Trial
+from zoo.errors import BadInputError
+
+BENCH = """\
+name: pico
+family: vit
+config: {img_size: 8, patch_size: 4, in_chans: 1, num_classes: 10}
+data: {kind: digits}
+stages:
+  ancestor:
+    run: pretrain
+    size: {depth: 2, width: 32, heads: 2}
+    train: {steps: 4, batch: 32}
+  weit:
+    run: weit
+    size: {depth: 2, width: 32, heads: 2}
+    method: {name: kronecker, tile: 16}
+    train: {steps: 4, batch: 32}
+bench:
+  sizes: [{depth: 1, width: 32, heads: 2}, {depth: 2, width: 64, heads: 4}]
+  seeds: [0, 1]
+  train: {steps: 5, batch: 32, lr: 1.0e-3}
+  reference: {steps: 50, lr: [1.0e-3, 2.0e-3], tune_steps: 10}
+  starts:
+    weit: {learngene: {stage: weit}, fit: {steps: 3}}
+    front: {weights: {stage: ancestor}, method: {name: front}}
+    mup: {weights: {stage: ancestor}, method: {name: mupscaling}}
+    selection: {weights: {stage: ancestor}, method: {name: selection}, baseline: true}
+  quick: {bench.seeds: [0], stages.ancestor.train.steps: 2}
+"""
+RATES = {"1x32": 1e-3, "2x64": 2e-3}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "bench.yaml"
+    file.write_text(BENCH, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def recipe(path: Path) -> Recipe:
+    return load_bench(path, (), quick=False)
+
+
+def trial(recipe: Recipe, name: str) -> Trial:
+    stage = recipe.stages[name]
+    assert isinstance(stage, Trial)
+    return stage
+
+
+def test_what_a_method_cannot_give_is_skipped_with_the_reason(recipe: Recipe) -> None:
+    assert recipe.bench
+    planned = trials(recipe, recipe.bench, RATES)
+    skipped = {(row.start, str(row.size)): row.why for row in planned.skipped}
+    assert set(skipped) == {("mup", "1x32"), ("selection", "2x64")}
+    assert "width" in skipped["selection", "2x64"]
+
+
+def test_all_starts_share_data_order_and_budget_and_scratch_has_its_own_rate(recipe: Recipe) -> None:
+    assert recipe.bench
+    planned = trials(recipe, recipe.bench, RATES).recipe
+    front, weit, scratch = (trial(planned, f"short.{name}.2x64.s1") for name in ("front", "weit", "scratch"))
+    assert front.train == weit.train == recipe.bench.train.model_copy(update={"seed": 1})
+    assert scratch.train == front.train.model_copy(update={"lr": 2e-3})
+    long = trial(planned, "reference.scratch.2x64.s1")
+    assert long.train == scratch.train.model_copy(update={"steps": 50})
+
+
+def test_a_fit_is_done_once_for_a_size_and_every_seed_starts_from_it(recipe: Recipe) -> None:
+    assert recipe.bench
+    planned = trials(recipe, recipe.bench, RATES).recipe
+    fits = [name for name, stage in planned.stages.items() if isinstance(stage, Fit)]
+    assert fits == ["fit.weit.1x32", "fit.weit.2x64"]
+    starts = [trial(planned, f"short.weit.2x64.s{seed}").start for seed in (0, 1)]
+    assert starts == 2 * [Ref(stage="fit.weit.2x64")]
+
+
+def test_learning_rates_are_tried_for_scratch_at_every_size(recipe: Recipe) -> None:
+    assert recipe.bench
+    planned, names = tuning(recipe, recipe.bench)
+    assert list(names) == ["1x32", "2x64"]
+    tried = [trial(planned, name) for name in names["2x64"].values()]
+    assert [(stage.start, stage.train.lr, stage.train.steps) for stage in tried] == [(None, 1e-3, 10), (None, 2e-3, 10)]
+
+
+def test_a_wider_bench_does_not_train_again_what_a_narrower_one_has_trained(path: Path, recipe: Recipe) -> None:
+    wider = load_bench(path, ("bench.seeds=[0,1,2]",), quick=False)
+    keys = [stage_keys(trials(r, r.bench, RATES).recipe) for r in (recipe, wider) if r.bench]
+    assert keys[0].items() <= keys[1].items()
+
+
+def test_quick_changes_what_it_says_and_set_comes_after_it(path: Path) -> None:
+    quick = load_bench(path, ("bench.seeds=[7]",), quick=True)
+    assert quick.bench
+    assert quick.bench.seeds == (7,)
+    assert quick.stages["ancestor"].train.steps == 2  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{stage: weit}, fit", "{stage: wet}, fit", r"starts\.weit\.learngene\.stage: .*'wet'"),
+        ("{learngene: {stage: weit}", "{learngene: {stage: ancestor}", r"learngene: .*gives no learngene"),
+        ("method: {name: front}", "fit: {steps: 1}", r"starts\.front: weights need a method"),
+        ("{name: front}}", "{name: front}, fit: {steps: 1}}", r"starts\.front\.fit: .*'front' has nothing to fit"),
+        ("depth: 1, width: 32, heads: 2", "depth: 1, width: 30, heads: 4", r"sizes\.0: heads: 4 does not divide"),
+        ("depth: 1, width: 32, heads: 2", "depth: 2, width: 64, heads: 2", r"bench: sizes: 2x64 stands there twice"),
+        ("    selection:", "    scratch:", r"bench: starts: 'scratch' is always compared"),
+        (", tune_steps: 10", "", r"bench\.reference: tune_steps is missing"),
+        ("  seeds: [0, 1]", "  seedz: [0, 1]", r"bench\.seedz: unknown field; legal fields: sizes, seeds"),
+    ],
+)
+def test_a_mistake_in_a_bench_names_its_place(path: Path, old: str, new: str, message: str) -> None:
+    assert old in BENCH
+    path.write_text(BENCH.replace(old, new), encoding="utf-8")
+    with pytest.raises(BadInputError, match=message):
+        load_bench(path, (), quick=False)
+
+
+def test_a_recipe_without_a_bench_is_refused(path: Path) -> None:
+    path.write_text(BENCH[: BENCH.index("bench:")], encoding="utf-8")
+    with pytest.raises(BadInputError, match="bench: the field is missing"):
+        load_bench(path, (), quick=False)
