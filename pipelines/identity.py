@@ -22,7 +22,7 @@ VERSIONS = {
     "refine": 2,
     "widen": 2,
     "tune": 2,
-    "condense": 2,
+    "condense": 3,
     "trial": 1,
     "score": 1,
 }

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+from pipelines.bench.table import number
 from pipelines.runner import OnChange, StageStatus, refresh
 from pipelines.store import Store
 
@@ -124,8 +125,10 @@ def evidence_table(evidence: Sequence[dict[str, Any]]) -> Table:
     """How good models are that start from a learngene: one row a bench, start and size."""
     table = Table("bench", "start", "size", "test score", "scratch", "scratch, long", "speed-up", box=SIMPLE_HEAD)
     for row in evidence:
-        scores = [f"{row[name]:.3f}" for name in ("score", "scratch", "reference")]
-        speed = f"{row['speed_up']:.1f} x" if "speed_up" in row else "not reached"
+        metric = "eval_loss" if "eval_loss" in row else "accuracy"
+        unit = " %" if metric == "accuracy" else ""
+        scores = [f"{number(row[x], metric)}{unit}" if x in row else "-" for x in (metric, "scratch", "reference")]
+        speed = f"{row['speed_up']:.1f} x" if row.get("speed_up") else "not reached"
         table.add_row(row["bench"], row["start"], row["size"], *scores, speed)
     return table
 

@@ -48,7 +48,8 @@ class Kind:
     What some methods must know beyond axes: `attention`, which map of an attention layer this is; `closes_branch`,
     whether a block adds nothing to its input when this is zero; `feeds_tied`, whether this is the last scale before
     an output that shares its weights with the input embedding (it then takes the divisions that the output cannot);
-    `statistic`, a buffer that a normalisation layer measures (a variance must stay positive).
+    `statistic`, a buffer that a normalisation layer measures (a variance must stay positive); `scales` and `shifts`,
+    the one map (of the same prefix, with a bias) that reads a normalisation which this multiplies or is added to.
     """
 
     name: str
@@ -57,6 +58,8 @@ class Kind:
     closes_branch: bool = False
     feeds_tied: bool = False
     statistic: bool = False
+    scales: str = ""
+    shifts: str = ""
 
     @cached_property
     def dims(self) -> tuple[Dim, ...]:
@@ -120,6 +123,7 @@ class Family:
     task: what the model is trained for under a config; `none` for a body without a head.
     attention, mlp: whether sizes have heads and a free MLP width.
     residual: whether blocks normalise before their maps (`pre`), after the sum (`post`), or are no residual blocks.
+    rotates: whether blocks read and write the channels of the residual stream by maps alone, once norms are folded.
     recognise: config and size of a foreign model (timm: the module; transformers: its config); None: another family.
     """
 
@@ -143,6 +147,7 @@ class Family:
     attention: bool = True
     mlp: bool = True
     residual: Literal["pre", "post"] | None = "pre"
+    rotates: bool = False
 
 
 def repeat(prefix: str, *kinds: Kind, stage: int = 0, first: int = 0) -> Segment:

@@ -1,7 +1,7 @@
 """Evidence in the registry: what a bench measured stands with the learngenes that took part.
 
-Numbers are named `bench/BENCH/START/SIZE/WHAT`: `score`, `scratch` and `reference` are mean test scores (of this start,
-of scratch's short and long training), `speed_up` as in the report, where the start reached what scratch reaches.
+Numbers are named `bench/BENCH/START/SIZE/WHAT`: `accuracy` (or `eval_loss`), `scratch` and `reference` are mean test
+scores (of this start, of scratch's short and long training), `speed_up` is the report's, 0 where it is not reached.
 """
 
 from collections.abc import Mapping
@@ -53,9 +53,8 @@ def _numbers(results: Results, start: str) -> dict[str, float]:
 
 def _row(results: Results, table: Mapping[Any, Line], line: Line) -> dict[str, float]:
     long = [o.test[results.metric] for o in results.reference if o.size == line.size]
-    row = {"score": line.test.mean, "reference": mean(long)}
+    # what is not reached is a number as well: it replaces that of an earlier run of the bench
+    row = {results.metric: line.test.mean, "reference": mean(long), "speed_up": line.race.speed_up or 0.0}
     if (SCRATCH, line.size) in table:
         row["scratch"] = table[SCRATCH, line.size].test.mean
-    if line.race.speed_up is not None:
-        row["speed_up"] = line.race.speed_up
     return row

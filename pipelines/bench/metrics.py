@@ -30,8 +30,8 @@ class Spread:
 class Race:
     """One start against scratch's long training at one size: medians over the seeds.
 
-    speed_up: scratch's steps to its own final score, over those of this start (None: fewer than half of the seeds
-        reached it); `at_once` where it was there before the first step, which counts as one step.
+    speed_up: scratch's steps to its own final score, over those of this start (None: no more than half of the seeds
+        reached it); `at_once` where most were there before the first step, which counts as one step.
     amortised: the same in FLOPs, with what its size cost and what the learngene cost, shared by the sizes of the bench.
     saved, saved_amortised: the share of scratch's FLOPs that is saved (negative: more is spent).
     reached: how many of the seeds reached it.
@@ -47,8 +47,9 @@ class Race:
 
 @dataclass(frozen=True)
 class Line:
-    """One start at one size, over all seeds; `ahead` is paired with scratch's short training of the same seed.
+    """One start at one size, over all seeds.
 
+    ahead: of scratch's short training of the same seed (None: it diverged), and the 95 % interval of the mean.
     total: FLOPs of the short training, of its size's fit, and the size's share of the learngene's cost.
     """
 
@@ -57,7 +58,7 @@ class Line:
     parameters: int
     before: Spread
     test: Spread
-    ahead: Spread
+    ahead: Spread | None
     interval: tuple[float, float] | None
     race: Race
     total: float
@@ -66,12 +67,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Duel:
-    """The best of ours against the best baseline at one size, where ours costs no more in total."""
+    """The best baseline at one size against the best of ours that costs no more in total.
+
+    equal: there is one of ours that costs no more; else `ours` is the best of all, and dearer.
+    lead: of ours, paired by seed (None: no seed in common, where trainings diverged); `won`: its mean score is better.
+    """
 
     size: Size
     ours: Line
     baseline: Line
-    lead: Spread
+    equal: bool
+    won: bool
+    lead: Spread | None
 
 
 def sign(metric: Metric) -> int:
@@ -106,15 +113,16 @@ def duels(results: Results, table: Sequence[Line]) -> list[Duel]:
     s = sign(results.metric)
     for size in results.sizes:
         here = [line for line in table if line.size == size and line.start != SCRATCH]
+        ours = [line for line in here if line.start in results.ours]
         baselines = [line for line in here if line.start not in results.ours]
-        if not baselines:
+        if not ours or not baselines:
             continue
-        best = max(baselines, key=lambda line: s * line.test.mean)
-        ours = [line for line in here if line.start in results.ours and line.total <= EQUAL * best.total]
-        if ours:
-            chosen = max(ours, key=lambda line: s * line.test.mean)
-            lead = [s * gap for gap in _paired(chosen.outcomes, best.outcomes, results.metric)]
-            found.append(Duel(size, chosen, best, Spread.of(lead)))
+        theirs = max(baselines, key=lambda line: s * line.test.mean)
+        affordable = [line for line in ours if line.total <= EQUAL * theirs.total]
+        chosen = max(affordable or ours, key=lambda line: s * line.test.mean)
+        lead = [s * gap for gap in _paired(chosen.outcomes, theirs.outcomes, results.metric)]
+        won = s * chosen.test.mean > s * theirs.test.mean
+        found.append(Duel(size, chosen, theirs, bool(affordable), won, Spread.of(lead) if lead else None))
     return found
 
 
@@ -129,7 +137,7 @@ def _line(results: Results, group: list[Outcome]) -> Line:
         parameters=group[0].parameters,
         before=Spread.of([o.points[0].score for o in group]),
         test=Spread.of([o.test[metric] for o in group]),
-        ahead=Spread.of(gaps or [0.0]),
+        ahead=Spread.of(gaps) if gaps else None,
         interval=_interval(gaps),
         race=_race(results, group),
         total=mean(o.once.flops / sizes + o.per_size.flops + o.points[-1].flops for o in group),
@@ -139,8 +147,9 @@ def _line(results: Results, group: list[Outcome]) -> Line:
 
 def _race(results: Results, group: list[Outcome]) -> Race:
     reference = {o.seed: o for o in results.reference if o.size == group[0].size}
-    times, costs = [], []
-    at_once = False
+    times: list[float] = []
+    costs: list[tuple[float, float]] = []
+    at_once = 0
     for outcome in group:
         rival = reference[outcome.seed]
         target = rival.points[-1].score
@@ -151,14 +160,14 @@ def _race(results: Results, group: list[Outcome]) -> Race:
             costs.append((float("inf"), float("inf")))
             continue
         own = outcome.once.flops / len(results.sizes) + outcome.per_size.flops
-        at_once = at_once or reach(outcome, target, results.metric) == Cost()
+        at_once += reach(outcome, target, results.metric) == Cost()
         times.append(theirs.steps / ours.steps)
         costs.append((ours.flops / theirs.flops, (ours.flops + own) / theirs.flops))
     reached = sum(time > 0 for time in times)
-    if 2 * reached < len(group):
+    if 2 * reached <= len(group):
         return Race(None, None, None, None, False, reached)
-    alone, amortised = (_median_low(column) for column in zip(*costs, strict=True))
-    return Race(median(times), 1 / amortised, 1 - alone, 1 - amortised, at_once, reached)
+    alone, amortised = (median(column) for column in zip(*costs, strict=True))
+    return Race(median(times), 1 / amortised, 1 - alone, 1 - amortised, 2 * at_once > len(group), reached)
 
 
 def _race_of(outcome: Outcome, target: float, metric: Metric) -> Cost | None:
@@ -167,12 +176,6 @@ def _race_of(outcome: Outcome, target: float, metric: Metric) -> Cost | None:
     if cost is None or cost.steps >= 1:
         return cost
     return Cost(steps=1, flops=last.flops / last.step)
-
-
-def _median_low(values: Sequence[float]) -> float:
-    """The median; with infinities among an even number of values the lower of the middle two."""
-    ordered = sorted(values)
-    return ordered[(len(ordered) - 1) // 2]
 
 
 def _paired(ours: Sequence[Outcome], theirs: Sequence[Outcome], metric: Metric) -> list[float]:

@@ -3,15 +3,17 @@
 from math import ceil
 from pathlib import Path
 from statistics import mean
+from textwrap import fill
 from typing import Any
 
 from pipelines.bench.metrics import Line, lines
 from pipelines.bench.results import SCRATCH, Outcome, Results
 
-OURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+OURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#117733", "#332288")
 BASELINES = ("#8C564B", "#7F7F7F", "#9467BD", "#BCBD22", "#2F4F4F", "#B07AA1", "#A0522D", "#708090", "#556B2F")
-"""Okabe and Ito's colours, and muted ones; markers tell baselines apart as well."""
+"""Okabe and Ito's colours with three of Tol's, and muted ones; markers and dashes tell starts apart as well."""
 MARKERS = "osD^vP*Xh<>"
+DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 GREY = "0.6"
 
 
@@ -37,7 +39,7 @@ def _style(results: Results, start: str) -> dict[str, Any]:
     group = [s for s in results.starts if s != SCRATCH and (s in results.ours) == ours]
     i = group.index(start)
     colors = OURS if ours else BASELINES
-    line = {"linestyle": "-", "linewidth": 2} if ours else {"linestyle": "--", "linewidth": 1.1}
+    line = {"linestyle": "-" if ours else DASHES[i % len(DASHES)], "linewidth": 2 if ours else 1.2}
     return {"color": colors[i % len(colors)], "marker": MARKERS[i % len(MARKERS)], **line}
 
 
@@ -51,10 +53,11 @@ def _label(results: Results, split: str) -> str:
 
 def _curves(plt: Any, results: Results, table: list[Line], styles: dict[str, dict[str, Any]]) -> Any:
     sizes = results.sizes
-    columns = min(3, len(sizes))
+    columns = len(sizes) if len(sizes) < 4 else ceil(len(sizes) / ceil(len(sizes) / 4))
     rows = ceil(len(sizes) / columns)
+    first = min(point.step for o in (*results.outcomes, *results.reference) for point in o.points if point.step)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(4.6 * columns + 2, 3.4 * rows), squeeze=False, layout="constrained"
+        rows, columns, figsize=(4.4 * columns + 2, 3.8 * rows), squeeze=False, layout="constrained"
     )
     flat = [axis for row in axes for axis in row]
     for axis, size in zip(flat, sizes, strict=False):
@@ -65,7 +68,7 @@ def _curves(plt: Any, results: Results, table: list[Line], styles: dict[str, dic
         for line in (line for line in table if line.size == size):
             style = {key: value for key, value in styles[line.start].items() if key != "marker"}
             _band(axis, results, line.outcomes, {**style, "label": line.start})
-        axis.set_xscale("symlog", linthresh=1)
+        axis.set_xscale("symlog", linthresh=first, linscale=0.4)
         axis.set_xlim(left=0)
         axis.set(title=str(size), xlabel="optimizer step")
         axis.grid(alpha=0.3)
@@ -100,14 +103,15 @@ def _speedup(plt: Any, results: Results, table: list[Line], styles: dict[str, di
     starts = results.starts
     figure, axis = plt.subplots(figsize=(9, 1.3 + 0.42 * len(starts)), layout="constrained")
     colors = {size: plt.get_cmap("viridis")(i / max(1, len(results.sizes) - 1)) for i, size in enumerate(results.sizes)}
+    never = 0.4 * min(1.0, *(line.race.speed_up or 1.0 for line in table))
     for y, start in enumerate(reversed(starts)):
         for line in (line for line in table if line.start == start):
-            height = y + 0.5 * (results.sizes.index(line.size) / max(1, len(colors) - 1) - 0.5)  # none hides another
+            height = y + 0.6 * (0.5 - results.sizes.index(line.size) / max(1, len(colors) - 1))  # none hides another
             speed = line.race.speed_up
             fill = colors[line.size] if speed else "none"
             marker = ">" if line.race.at_once else "o"
             axis.scatter(
-                speed or 0.3, height, s=45, marker=marker, facecolor=fill, edgecolor=colors[line.size], zorder=3
+                speed or never, height, s=45, marker=marker, facecolor=fill, edgecolor=colors[line.size], zorder=3
             )
     for size, color in colors.items():
         axis.scatter([], [], color=[color], label=str(size))
@@ -125,7 +129,7 @@ def _speedup(plt: Any, results: Results, table: list[Line], styles: dict[str, di
 
 
 def _quality(plt: Any, results: Results, table: list[Line], styles: dict[str, dict[str, Any]]) -> Any:
-    figure, axis = plt.subplots(figsize=(9.5, 5.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(10, 6.5), layout="constrained")
     for start in results.starts:
         own = sorted((line for line in table if line.start == start), key=lambda line: line.parameters)
         xs, ys = [line.parameters / 1e6 for line in own], [_shown(results, line.test.mean) for line in own]
@@ -138,8 +142,10 @@ def _quality(plt: Any, results: Results, table: list[Line], styles: dict[str, di
     axis.plot(*zip(*points, strict=True), color=GREY, linewidth=2.5, alpha=0.7, label="scratch, long", zorder=1)
     for ancestor in results.ancestors:
         score = _shown(results, ancestor.test[results.metric])
-        axis.scatter(ancestor.parameters / 1e6, score, marker="*", s=220, color="gold", edgecolor="black", zorder=4)
-        axis.annotate(ancestor.name, (ancestor.parameters / 1e6, score), xytext=(6, 6), textcoords="offset points")
+        place = (ancestor.parameters / 1e6, score)
+        axis.scatter(*place, marker="*", s=260, color="gold", edgecolor="black", zorder=4)
+        box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
+        axis.annotate(ancestor.name, place, (0, 12), textcoords="offset points", ha="center", bbox=box, zorder=5)
     _plain_log(axis, [line.parameters / 1e6 for line in table])
     axis.set(xlabel="parameters, millions", ylabel=_label(results, "test split"), title="After the short training")
     axis.grid(alpha=0.3, which="both")
@@ -148,24 +154,41 @@ def _quality(plt: Any, results: Results, table: list[Line], styles: dict[str, di
 
 
 def _plain_log(axis: Any, values: list[float]) -> None:
-    """A logarithmic axis with ticks at the values themselves."""
+    """A logarithmic axis with ticks at the values themselves, where there is room for them."""
+    low, *others = sorted(set(values))
+    room = (max(values) / low) ** 0.06
+    ticks = [low]
+    for value in others:
+        if value >= ticks[-1] * room:
+            ticks.append(value)
     axis.set_xscale("log")
-    axis.set_xticks(sorted(set(values)), [f"{value:.2g}" for value in sorted(set(values))])
+    axis.set_xticks(ticks, [f"{value:.2g}" for value in ticks])
     axis.set_xticks([], minor=True)
 
 
 def _cost(plt: Any, results: Results, table: list[Line], styles: dict[str, dict[str, Any]]) -> Any:
-    figure, axis = plt.subplots(figsize=(9.5, 5.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(10, 5.2), layout="constrained")
     sizes = results.sizes
     long = [mean(o.points[-1].flops for o in results.reference if o.size == size) for size in sizes]
     axis.plot(range(len(sizes) + 1), _sums(0.0, long), color=GREY, linewidth=2.5, label="scratch, long")
+    sums: dict[str, list[float]] = {}
+    alike: dict[tuple[str, ...], list[str]] = {}
     for start in results.starts:
         own = {line.size: line for line in table if line.start == start}
-        if len(own) < len(sizes):
+        if start == SCRATCH or len(own) < len(sizes):
             continue  # a sum over other sizes says nothing
         costs = [own[size].total - own[size].outcomes[0].once.flops / len(sizes) for size in sizes]
-        sums = _sums(own[sizes[0]].outcomes[0].once.flops, costs)
-        axis.plot(range(len(sizes) + 1), sums, label=start, markersize=5, **styles[start])
+        sums[start] = _sums(own[sizes[0]].outcomes[0].once.flops, costs)
+        alike.setdefault(tuple(f"{x:.2g}" for x in sums[start]), []).append(start)
+    for starts in alike.values():  # equal lines would hide each other
+        first = starts[0]
+        axis.plot(
+            range(len(sizes) + 1),
+            sums[first],
+            label=fill(", ".join(starts), 32, break_on_hyphens=False),
+            markersize=5,
+            **styles[first],
+        )
     axis.set_xticks(range(len(sizes) + 1), ["learngene", *(f"+ {size}" for size in sizes)], rotation=20)
     axis.set(ylabel="10¹² FLOPs, ancestor included", title="Cost of all sizes (starts that give every size)")
     axis.set_ylim(bottom=0)
@@ -187,4 +210,4 @@ def _legend(figure: Any, axes: list[Any]) -> None:
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    figure.legend(entries.values(), entries.keys(), loc="outside right center", frameon=False, fontsize="small")
+    figure.legend(entries.values(), entries.keys(), loc="outside right center", frameon=False, handlelength=3)

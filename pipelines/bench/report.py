@@ -43,4 +43,5 @@ def _rows(results: Results, outcomes: tuple[Outcome, ...], kind: str) -> Iterato
                 "test": o.test[results.metric],
                 "once_flops": o.once.flops,
                 "per_size_flops": o.per_size.flops,
+                "seconds": o.seconds,
             }

@@ -1,13 +1,14 @@
 """The results as text: a Markdown report, and a short table for the terminal."""
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import mean, median
+from statistics import mean, median_low
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from pipelines.bench.metrics import Duel, Line, Race, Spread, duels, lines
+from pipelines.bench.metrics import Duel, Line, Spread, duels, lines, sign
 from pipelines.bench.results import SCRATCH, Metric, Results
+from zoo.size import Size
 
 NEVER = "not reached"
 
@@ -25,19 +26,26 @@ def markdown(results: Results) -> str:
         _by_size(results, table, lambda line: spread(line.test, metric), reference=True),
         "## Before training, on held-out training samples",
         _by_size(results, table, lambda line: spread(line.before, metric)),
+        "## While training, on held-out training samples",
+        "Means over seeds and over the sizes that a start gives, after so much of the short training.",
+        _on_the_way(results, table),
         "## Ahead of scratch",
         "Differences to scratch's short training of the same seed on the test split: mean, and its 95 % interval.",
         _by_size(results, table, lambda line: _ahead(line, metric), without=SCRATCH),
         "## Speed-up",
         "Steps that scratch needs for the final score of its long training / steps to the same score (≥: there before "
-        "the first step); behind the comma the same in FLOPs, with the start's own cost shared by all sizes.",
-        _by_size(results, table, lambda line: _speed(line.race)),
+        "the first step); behind the comma the same in FLOPs, with the start's own cost shared by all sizes. Medians "
+        "over the seeds; in brackets how many reached it, where not all did.",
+        _by_size(results, table, _speed),
         "## FLOPs saved on the way to scratch's final score",
         "Without and with the start's own cost; negative where more is spent.",
-        _by_size(results, table, lambda line: _saved(line.race)),
+        _by_size(results, table, _saved),
         "## Ours and the baselines, at equal total cost",
+        "The best baseline of every size, and the best of ours among those that cost no more in total (in brackets, "
+        "10¹² FLOPs: training, the size's fit, its share of the learngene); all train for the same number of steps.",
         _duels(results, duels(results, table)),
-        "## What was spent (10¹² FLOPs)",
+        "## What was spent",
+        "In 10¹² FLOPs, means over the sizes; seconds are those of one training, on a machine that may be shared.",
         _costs(results, table),
         *(["## Left out", _skipped(results)] if results.skipped else []),
         *(f"![{name}]({name}.png)" for name in ("curves", "speedup", "quality", "cost")),
@@ -47,17 +55,17 @@ def markdown(results: Results) -> str:
 
 def summary(results: Results) -> Table:
     """For the terminal: one row a start, the best first."""
-    table, won = lines(results), _won(results)
+    table, long, winners = lines(results), _long(results), _winners(results)
     shown = Table("start", "sizes", results.metric, "speed-up (median)", "best at", box=SIMPLE_HEAD, title=results.name)
     rows: list[tuple[float, tuple[str, ...]]] = []
     for start in results.starts:
         own = [line for line in table if line.start == start]
-        speeds = [line.race.speed_up or 0.0 for line in own]
-        gap = mean(line.ahead.mean for line in own)
+        speed = median_low(line.race.speed_up or 0.0 for line in own)
+        gap = sign(results.metric) * mean(line.test.mean - long[line.size].mean for line in own)
         score = number(mean(line.test.mean for line in own), results.metric)
-        speed = f"{median(speeds):.1f}" if median(speeds) else NEVER
         name = f"[bold]{start}[/]" if start in results.ours else start
-        rows.append((gap, (name, str(len(own)), score, speed, ", ".join(won.get(start, [])))))
+        won = f"{winners.count(start)} of {len(winners)}"
+        rows.append((gap, (name, str(len(own)), score, f"{_ratio(speed)} x" if speed else NEVER, won)))
     for _, row in sorted(rows, key=lambda pair: -pair[0]):
         shown.add_row(*row)
     return shown
@@ -79,22 +87,27 @@ def pipe_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}"
 
 
-def _won(results: Results) -> dict[str, list[str]]:
-    """The sizes at which a start has the best mean score, by start."""
-    won: dict[str, list[str]] = {}
-    table = lines(results)
-    for size in results.sizes:
-        here = [line for line in table if line.size == size]
-        best = max(here, key=lambda line: line.ahead.mean)
-        won.setdefault(best.start, []).append(str(size))
-    return won
+def _winners(results: Results) -> list[str]:
+    """The start with the best mean score at every size."""
+    best: dict[Size, Line] = {}
+    for line in sorted(lines(results), key=lambda line: sign(results.metric) * line.test.mean):
+        best[line.size] = line
+    return [line.start for line in best.values()]
+
+
+def _long(results: Results) -> dict[Size, Spread]:
+    """The test scores of scratch's long training at every size."""
+    scores: dict[Size, list[float]] = {}
+    for outcome in results.reference:
+        scores.setdefault(outcome.size, []).append(outcome.test[results.metric])
+    return {size: Spread.of(values) for size, values in scores.items()}
 
 
 def _by_size(
     results: Results, table: list[Line], cell: Callable[[Line], str], *, reference: bool = False, without: str = ""
 ) -> str:
     cells = {(line.start, line.size): cell(line) for line in table}
-    parameters = {line.size: line.parameters for line in table}
+    parameters = {outcome.size: outcome.parameters for outcome in results.reference}
     head = ["start", *(f"{size} ({parameters[size] / 1e6:.2f} M)" for size in results.sizes)]
     rows = [
         [_name(results, start), *(cells.get((start, size), "-") for size in results.sizes)]
@@ -102,8 +115,7 @@ def _by_size(
         if start != without
     ]
     if reference:
-        scores = [[o.test[results.metric] for o in results.reference if o.size == size] for size in results.sizes]
-        rows.append(["scratch, long", *(spread(Spread.of(values), results.metric) for values in scores)])
+        rows.append(["scratch, long", *(spread(value, results.metric) for value in _long(results).values())])
     return pipe_table(head, rows)
 
 
@@ -111,7 +123,20 @@ def _name(results: Results, start: str) -> str:
     return f"**{start}**" if start in results.ours else start
 
 
+def _on_the_way(results: Results, table: list[Line]) -> str:
+    steps = [point.step for point in results.outcomes[0].points]
+    rows: list[list[str]] = []
+    for start in results.starts:
+        own = [line for line in table if line.start == start]
+        curves = [[point.score for point in outcome.points] for line in own for outcome in line.outcomes]
+        scores = [number(mean(column), results.metric) for column in zip(*curves, strict=True)]
+        rows.append([_name(results, start), str(len(own)), *scores])
+    return pipe_table(["start", "sizes", *(f"{100 * step / steps[-1]:.0f} %" for step in steps)], rows)
+
+
 def _ahead(line: Line, metric: Metric) -> str:
+    if line.ahead is None:
+        return "-"
     text = f"{'+' if line.ahead.mean >= 0 else ''}{number(line.ahead.mean, metric)}"
     if line.interval is None:
         return text
@@ -119,13 +144,20 @@ def _ahead(line: Line, metric: Metric) -> str:
     return f"{text} ({low} to {high})"
 
 
-def _speed(race: Race) -> str:
+def _speed(line: Line) -> str:
+    race, seeds = line.race, len(line.outcomes)
+    some = f" ({race.reached} of {seeds})" if 0 < race.reached < seeds else ""
     if race.speed_up is None or race.amortised is None:
-        return NEVER
-    return f"{'≥ ' if race.at_once else ''}{race.speed_up:.1f}, {race.amortised:.2f}"
+        return NEVER + some
+    return f"{'≥ ' if race.at_once else ''}{_ratio(race.speed_up)}, {race.amortised:.2f}{some}"
 
 
-def _saved(race: Race) -> str:
+def _ratio(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _saved(line: Line) -> str:
+    race = line.race
     if race.saved is None or race.saved_amortised is None:
         return NEVER
     return f"{100 * race.saved:.0f} %, {100 * race.saved_amortised:.0f} %"
@@ -136,10 +168,12 @@ def _duels(results: Results, found: list[Duel]) -> str:
     rows = [
         (
             str(duel.size),
-            f"{duel.ours.start}: {spread(duel.ours.test, metric)}",
-            f"{duel.baseline.start}: {spread(duel.baseline.test, metric)}",
-            f"{spread(duel.lead, metric)}",
-            "ahead" if duel.lead.mean > 0 else "**behind**",
+            *(
+                f"{line.start}: {spread(line.test, metric)} ({_tera(line.total)})"
+                for line in (duel.ours, duel.baseline)
+            ),
+            spread(duel.lead, metric) if duel.lead else "-",
+            ("ahead" if duel.won else "**behind**") + ("" if duel.equal else ", **and dearer**"),
         )
         for duel in found
     ]
@@ -154,11 +188,16 @@ def _costs(results: Results, table: list[Line]) -> str:
         once, sizes = outcomes[0].once, len(own)
         fit = mean(o.per_size.flops for o in outcomes)
         training = mean(o.points[-1].flops for o in outcomes)
-        cells = (f"{once.flops / 1e12:.1f}", f"{once.steps:,}", f"{fit / 1e12:.2f}", f"{training / 1e12:.2f}")
         total = mean(line.total for line in own)
-        rows.append((_name(results, start), str(sizes), *cells, f"{total / 1e12:.2f}"))
-    head = ["start", "sizes", "learngene, once", "its steps", "per size", "training (mean)", "in total per size"]
+        seconds = mean(o.seconds for o in outcomes)
+        cells = (_tera(once.flops), f"{once.steps:,}", _tera(fit), _tera(training), _tera(total), f"{seconds:.0f}")
+        rows.append((_name(results, start), str(sizes), *cells))
+    head = ["start", "sizes", "learngene, once", "its steps", "fit", "training", "in total per size", "seconds"]
     return pipe_table(head, rows)
+
+
+def _tera(flops: float) -> str:
+    return f"{flops / 1e12:,.0f}" if flops >= 1e14 else f"{flops / 1e12:.3g}"
 
 
 def _skipped(results: Results) -> str:

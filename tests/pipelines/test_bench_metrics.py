@@ -77,13 +77,22 @@ def test_own_cost_is_shared_by_the_sizes_of_the_bench_and_a_fit_is_not() -> None
     assert line.total == 10 * FLOPS + 150 + 400 / 2
 
 
-def test_a_score_that_fewer_than_half_of_the_seeds_reach_is_not_reached() -> None:
-    reference = tuple(outcome("scratch", {0: 0.1, 100: 0.5}, seed=seed) for seed in range(3))
+@pytest.mark.parametrize(("reached", "seeds", "counts"), [(1, 3, False), (1, 2, False), (2, 3, True), (3, 4, True)])
+def test_a_score_counts_as_reached_where_most_seeds_reach_it(reached: int, seeds: int, counts: bool) -> None:
+    reference = tuple(outcome("scratch", {0: 0.1, 100: 0.5}, seed=seed) for seed in range(seeds))
     good, bad = {0: 0.3, 10: 0.7}, {0: 0.3, 10: 0.4}
-    (line,) = lines(results(*(outcome("ours", c, s) for s, c in enumerate((good, bad, bad))), reference=reference))
-    assert (line.race.speed_up, line.race.reached) == (None, 1)
-    (line,) = lines(results(*(outcome("ours", c, s) for s, c in enumerate((good, good, bad))), reference=reference))
-    assert (line.race.speed_up, line.race.reached) == (pytest.approx(20), 2)
+    ours = [outcome("ours", good if seed < reached else bad, seed) for seed in range(seeds)]
+    (line,) = lines(results(*ours, reference=reference))
+    assert line.race.reached == reached
+    assert line.race.speed_up == (pytest.approx(20) if counts else None)
+    assert line.race.saved == (pytest.approx(0.95) if counts else None)
+
+
+def test_one_seed_that_is_there_at_once_makes_no_bound_of_the_median() -> None:
+    reference = tuple(outcome("scratch", {0: 0.1, 100: 0.5}, seed=seed) for seed in range(3))
+    curves = ({0: 0.6, 10: 0.7}, {0: 0.3, 10: 0.7}, {0: 0.3, 10: 0.7})
+    (line,) = lines(results(*(outcome("ours", c, s) for s, c in enumerate(curves)), reference=reference))
+    assert (line.race.at_once, line.race.speed_up) == (False, pytest.approx(20))
 
 
 @pytest.mark.parametrize(("metric", "lead"), [("accuracy", 0.2), ("eval_loss", -0.2)])
@@ -92,8 +101,22 @@ def test_being_ahead_of_scratch_is_paired_by_seed(metric: Metric, lead: float) -
     curves = {("scratch", 0): 0.1, ("scratch", 1): 0.5, ("ours", 0): 0.3, ("ours", 1): 0.7}
     outcomes = [outcome(start, {0: 0.5, 10: end}, seed) for (start, seed), end in curves.items()]
     line = lines(results(*outcomes, reference=reference, metric=metric))[1]
+    assert line.ahead
     assert line.ahead.mean == pytest.approx(lead)
     assert line.ahead.std == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_interval_of_a_mean_difference_is_students() -> None:
+    reference = tuple(outcome("scratch", {0: 0.1, 100: 0.5}, seed=seed) for seed in range(3))
+    short = [outcome("scratch", {0: 0.1, 10: 0.2}, seed) for seed in range(3)]
+    ours = [outcome("ours", {0: 0.1, 10: end}, seed) for seed, end in enumerate((0.3, 0.4, 0.5))]
+    line = lines(results(*short, *ours, reference=reference))[1]
+    assert line.interval == pytest.approx((0.2 - 0.2484, 0.2 + 0.2484), abs=1e-4)  # 4.3027 * 0.1 / sqrt(3)
+
+
+def test_without_a_training_from_scratch_there_is_no_difference_to_it() -> None:
+    (line,) = lines(results(outcome("ours", {0: 0.3, 10: 0.7})))
+    assert (line.ahead, line.interval) == (None, None)
 
 
 def test_a_duel_is_held_at_equal_total_cost() -> None:
@@ -103,8 +126,16 @@ def test_a_duel_is_held_at_equal_total_cost() -> None:
         update={"ours": ("ours", "ours-too")}
     )
     (duel,) = duels(table, lines(table))
-    assert (duel.ours.start, duel.baseline.start) == ("ours", "theirs")
+    assert (duel.ours.start, duel.baseline.start, duel.equal, duel.won) == ("ours", "theirs", True, False)
+    assert duel.lead
     assert duel.lead.mean == pytest.approx(-0.1)
+
+
+def test_a_duel_says_where_all_of_ours_are_dearer() -> None:
+    dear = Cost(steps=1, flops=500.0)
+    table = results(outcome("ours", {0: 0.1, 10: 0.9}, once=dear), outcome("theirs", {0: 0.1, 10: 0.7}))
+    (duel,) = duels(table, lines(table))
+    assert (duel.ours.start, duel.equal, duel.won) == ("ours", False, True)
 
 
 def test_in_a_duel_a_lower_loss_wins() -> None:
@@ -114,5 +145,6 @@ def test_in_a_duel_a_lower_loss_wins() -> None:
         *(outcome(start, {0: 3.0, 10: end}) for start, end in curves.items()), reference=reference, metric="eval_loss"
     )
     (duel,) = duels(table, lines(table))
-    assert duel.baseline.start == "theirs"
+    assert (duel.baseline.start, duel.won) == ("theirs", True)
+    assert duel.lead
     assert duel.lead.mean == pytest.approx(0.2)

@@ -1,14 +1,17 @@
 """What a bench leaves in its folder, and what the registry keeps of it."""
 
 import csv
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pipelines.bench.evidence import split_evidence
 from pipelines.bench.report import write
 from pipelines.bench.results import Ancestor, Cost, Metric, Outcome, Point, Results, Skipped
-from pipelines.bench.table import markdown
+from pipelines.bench.table import markdown, summary
+from pipelines.show import evidence_table
 from zoo import Size
 
 SIZES = [Size(depth=1, width=8), Size(depth=2, width=16)]
@@ -78,18 +81,39 @@ def test_the_report_gives_percent_marks_ours_and_says_what_is_left_out() -> None
     assert "| theirs | 50.5 ± 0.7 | - |" in text
     assert "| scratch, long | 55.0 ± 0.0 | 55.0 ± 0.0 |" in text
     assert "| theirs | 2x16 | it only shrinks |" in text
-    assert "| 1x8 | ours: 60.5 ± 0.7 | theirs: 50.5 ± 0.7 | 10.0 ± 0.0 | ahead |" in text
+    assert "| 1x8 | ours: 60.5 ± 0.7 (1.01) | theirs: 50.5 ± 0.7 (1.01) | 10.0 ± 0.0 | ahead |" in text
 
 
 def test_losses_have_three_decimals_and_the_lower_one_is_ahead() -> None:
     text = markdown(make("eval_loss"))
     assert "| **ours** | 0.605 ± 0.007 | 0.605 ± 0.007 |" in text
-    assert "| 1x8 | ours: 0.605 ± 0.007 | theirs: 0.505 ± 0.007 | -0.100 ± 0.000 | **behind** |" in text
+    duel = "| 1x8 | ours: 0.605 ± 0.007 (1.01) | theirs: 0.505 ± 0.007 (1.01) | -0.100 ± 0.000 | **behind** |"
+    assert duel in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "order"), [("accuracy", "ours theirs scratch"), ("eval_loss", "scratch theirs ours")]
+)
+def test_the_terminal_lists_the_best_start_first_whichever_way_the_metric_goes(metric: Metric, order: str) -> None:
+    console = Console(width=100, file=StringIO(), record=True)
+    console.print(summary(make(metric)))
+    rows = [line.split() for line in console.export_text().splitlines()]
+    assert [row[0] for row in rows if row and row[0] in order.split()] == order.split()
+
+
+def test_show_gives_an_accuracy_in_percent_and_a_loss_as_it_is() -> None:
+    console = Console(width=120, file=StringIO(), record=True)
+    place = {"bench": "b", "start": "front", "size": "1x8"}
+    good = {"accuracy": 0.6, "scratch": 0.2, "reference": 0.55, "speed_up": 12.0}
+    console.print(evidence_table([place | good, place | {"eval_loss": 1.5, "reference": 1.2, "speed_up": 0.0}]))
+    text = " ".join(console.export_text().split())
+    assert "60.0 % 20.0 % 55.0 % 12.0 x" in text
+    assert "1.500 - 1.200 not reached" in text
 
 
 def test_evidence_is_told_apart_from_an_entrys_other_numbers() -> None:
     others, evidence = split_evidence(
-        {"accuracy": 0.5, "bench/b/front/1x8/score": 0.6, "bench/b/front/1x8/scratch": 0.2}
+        {"accuracy": 0.5, "bench/b/front/1x8/accuracy": 0.6, "bench/b/front/1x8/scratch": 0.2}
     )
     assert others == {"accuracy": 0.5}
-    assert evidence == [{"bench": "b", "start": "front", "size": "1x8", "score": 0.6, "scratch": 0.2}]
+    assert evidence == [{"bench": "b", "start": "front", "size": "1x8", "accuracy": 0.6, "scratch": 0.2}]

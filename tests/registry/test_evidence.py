@@ -6,12 +6,37 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from pipelines.bench import evidence as bench
+from pipelines.bench.results import Outcome, Point, Results
+from registry.entries import find_entry
 from registry.register import log_evidence, register
 from registry.server import tracking_uri
+from zoo import Size
 from zoo.errors import BadInputError
 
 MakeLearngene = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("ready_home")
+
+
+def measured(end: float) -> Results:
+    """One short training that ends at `end`, where scratch has 0.5 after 100 steps."""
+
+    def outcome(start: str, first: float, last: float, steps: int) -> Outcome:
+        points = (Point(step=0, flops=0.0, score=first), Point(step=steps, flops=10.0 * steps, score=last))
+        size, test = Size(depth=1, width=8), {"accuracy": last}
+        return Outcome(start=start, size=size, seed=0, parameters=9, points=points, test=test, seconds=1.0)
+
+    return Results(
+        name="b",
+        metric="accuracy",
+        reference=(outcome("scratch", 0.1, 0.5, 100),),
+        outcomes=(outcome("front", 0.1, end, 10),),
+        skipped=(),
+        ancestors=(),
+        ours=("front",),
+        rates={},
+        about={},
+    )
 
 
 @pytest.fixture
@@ -38,6 +63,20 @@ def test_a_second_bench_replaces_its_own_numbers_only(learngene: MakeLearngene, 
     later = log_evidence(entry, {"bench/a/front/1x8/score": 0.3}, report, "bench/a")
     assert later.metrics["bench/a/front/1x8/score"] == 0.3
     assert later.metrics["bench/b/front/1x8/score"] == 0.2
+
+
+def test_a_bench_that_no_longer_reaches_scratch_takes_its_speed_up_back(learngene: MakeLearngene, report: Path) -> None:
+    entry = register(learngene(), "pico", metrics={})
+    place = "bench/b/front/1x8"
+    bench.log_evidence(measured(0.9), {"front": entry}, report)
+    assert find_entry(entry.ref).metrics[f"{place}/speed_up"] == pytest.approx(20)
+    bench.log_evidence(measured(0.3), {"front": entry}, report)
+    numbers = find_entry(entry.ref).metrics
+    assert {what: numbers[f"{place}/{what}"] for what in ("accuracy", "reference", "speed_up")} == {
+        "accuracy": 0.3,
+        "reference": 0.5,
+        "speed_up": 0.0,
+    }
 
 
 def test_no_file_is_left_in_the_working_directory(

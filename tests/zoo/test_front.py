@@ -265,3 +265,15 @@ def test_what_is_cut_off_matters_beyond_the_kept_size() -> None:
 def test_illegal_options_are_refused_by_name(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(options))):
         Front(**options)
+
+
+@pytest.mark.parametrize("width", [6, 12, 20])
+def test_a_smooth_tied_output_gives_the_same_logits_at_any_width(width: int) -> None:
+    """Embeddings that do not change along the channels, and the scale that the last norm gives them."""
+    arch = architecture("gpt2", {"vocab_size": 11, "max_length": 6}, Size(depth=2, width=10, heads=5))
+    weights = noise(arch)
+    table, scale = "transformer.wte.weight", "transformer.ln_f.weight"
+    weights[table] = torch.arange(11.0)[:, None].expand(11, 10).clone()
+    weights[scale] = torch.full((10,), 0.5)
+    changed = resized(weights, arch, Size(depth=2, width=width, heads=2))
+    assert_close(changed[table] @ changed[scale], weights[table] @ weights[scale], rtol=1e-5, atol=1e-5)

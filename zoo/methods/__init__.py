@@ -14,13 +14,26 @@ from zoo.methods.ligo import Ligo
 from zoo.methods.mimetic import Mimetic
 from zoo.methods.mupscaling import MuPScaling
 from zoo.methods.net2net import Net2Net
+from zoo.methods.principal import Principal
 from zoo.methods.random import Random
 from zoo.methods.selection import Selection
 from zoo.methods.stackbert import StackBERT
 from zoo.methods.tleg import TLEG
 
 AnyClosedForm = Annotated[
-    Front | BoT | Selection | Net2Net | HyperCloning | Lemon | StackBERT | TLEG | Ligo | Mimetic | Random | MuPScaling,
+    Front
+    | BoT
+    | Principal
+    | Selection
+    | Net2Net
+    | HyperCloning
+    | Lemon
+    | StackBERT
+    | TLEG
+    | Ligo
+    | Mimetic
+    | Random
+    | MuPScaling,
     Field(discriminator="name"),
 ]
 """A method that condenses trained weights without training."""

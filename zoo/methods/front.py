@@ -13,7 +13,8 @@ The scaling of the transform is a choice of one factor per axis of N source and 
 - `amplitude`: sqrt(M/N), keeps constants as they are;
 - `functional` (default): `amplitude` for outputs and vectors, `official` for inputs. With `R` the resampling that
   keeps constants, a map W becomes `R W R^+`: it does to resampled activations what W does to the original ones. For
-  a square map this is `orthonormal`. Along the depth the spread is kept: `amplitude` for deeper, `orthonormal` for
+  a square map this is `orthonormal`. Where an output shares its weights with the input embedding, the last scale before
+  it stands for the input. Along the depth the spread is kept: `amplitude` for deeper, `orthonormal` for
   shallower models.
 """
 
@@ -80,22 +81,26 @@ class Front(ClosedForm, frozen=True):
             return _interpolate(tensors[key], after)
         if not _scaling(after):
             return tensors[key]
-        x = self._expand_signal(key, tensors, self._signal(before), self._signal(after))
+        tied = source.kinds[key].feeds_tied
+        x = self._expand_signal(key, tensors, self._signal(before), self._signal(after), tied=tied)
         return x.reshape([axis.extent for axis in after])
 
-    def _expand_signal(self, key: str, tensors: Tensors, source: tuple[Axis, ...], target: tuple[Axis, ...]) -> Tensor:
+    def _expand_signal(
+        self, key: str, tensors: Tensors, source: tuple[Axis, ...], target: tuple[Axis, ...], *, tied: bool
+    ) -> Tensor:
         x, mean, std = tensors[key], tensors[MEAN + key], tensors[STD + key]
         stored = dict(self._transformed(source))
         x = dct.inverse(x, list(stored), [target[i].extent for i in stored])
         gain, mean_gain = 1.0, 1.0
         for i, axis in _scaling(target):
             before = source[i].extent
+            summed_over = axis.role == "in" or (axis.role == "out" and tied)
             if i not in stored and axis.extent != before:
                 x = dct.inverse(dct.forward(x, i, min(before, axis.extent)), i, axis.extent)
-            gain *= self._gain(axis, before, is_map=_is_map(target))
+            gain *= self._gain(axis, before, is_map=_is_map(target), summed_over=summed_over)
             if axis.role == "layer":
                 mean, std = interpolate(mean, i, axis.extent), interpolate(std, i, axis.extent)
-            elif axis.role == "in" and self.normalization == "functional":
+            elif summed_over and self.normalization == "functional":
                 mean_gain *= before / axis.extent  # a constant summed over more inputs must be smaller
         assert x is not tensors[key]
         scale, shift = gain * std, mean * mean_gain
@@ -121,7 +126,7 @@ class Front(ClosedForm, frozen=True):
     def _kept(self, axis: Axis, axes: tuple[Axis, ...]) -> int:
         return ceil(self.keep * axis.extent) if _is_map(axes) else axis.extent
 
-    def _gain(self, axis: Axis, source: int, *, is_map: bool) -> float:
+    def _gain(self, axis: Axis, source: int, *, is_map: bool, summed_over: bool) -> float:
         ratio = sqrt(axis.extent / source)
         match self.normalization:
             case "official":
@@ -133,7 +138,7 @@ class Front(ClosedForm, frozen=True):
             case "functional" if axis.role == "layer" and is_map:
                 return max(1.0, ratio)
             case "functional":
-                return 1 / ratio if axis.role == "in" else ratio
+                return 1 / ratio if summed_over else ratio
 
 
 def _merge(axes: tuple[Axis, ...]) -> Axis:

@@ -1,0 +1,136 @@
+"""FRONT in the network's own order: nothing changes the function but what is left out."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pico_families import PICOS, outputs, pico, trained
+
+from zoo import Size
+from zoo.architecture import Architecture, Weights
+from zoo.errors import BadInputError
+from zoo.methods.principal import Principal
+from zoo.order import ordered, ranked_axes
+
+DOUBLE = torch.float64
+LARGER = [
+    Size(depth=2, width=12, heads=3, mlp=12),
+    Size(depth=5, width=8, heads=2, mlp=20),
+    Size(depth=3, width=28, heads=7),
+]
+
+
+def expanded(arch: Architecture, size: Size, weights: Weights, method: Principal | None = None) -> Weights:
+    method, target = method or Principal(), arch.at(size)
+    method.legal(arch).check(size)
+    return target.unstack(method.expand(method.condense(arch.stack(weights), arch), arch, target))
+
+
+@pytest.mark.parametrize("family", PICOS)
+def test_its_own_order_does_not_change_what_a_network_computes(family: str) -> None:
+    arch = pico(family)
+    weights = trained(arch, dtype=DOUBLE)
+    changed = arch.unstack(ordered(arch.stack(weights), arch))
+    assert any(not torch.equal(changed[name], weights[name]) for name in weights)
+    torch.testing.assert_close(outputs(arch, changed), outputs(arch, weights), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", LARGER, ids=str)
+def test_a_vit_of_any_larger_size_computes_what_the_ancestor_does(size: Size) -> None:
+    arch = pico("vit")
+    weights = trained(arch, dtype=DOUBLE)
+    wide = outputs(arch.at(size), expanded(arch, size, weights))
+    torch.testing.assert_close(wide, outputs(arch, weights), rtol=1e-4, atol=1e-4)  # LayerNorm's epsilon sees the width
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert", "roberta"])
+def test_whole_multiples_of_the_width_keep_the_function_of_other_families(family: str) -> None:
+    arch = pico(family)
+    weights, size = trained(arch, dtype=DOUBLE), Size(depth=2, width=16, heads=4)
+    wide = outputs(arch.at(size), expanded(arch, size, weights))
+    torch.testing.assert_close(wide, outputs(arch, weights), rtol=1e-9, atol=1e-9)
+
+
+def test_a_deeper_gpt2_computes_what_the_ancestor_does() -> None:
+    arch = pico("gpt2")
+    weights, size = trained(arch, dtype=DOUBLE), Size(depth=5, width=8, heads=2, mlp=12)
+    deep = outputs(arch.at(size), expanded(arch, size, weights))
+    torch.testing.assert_close(deep, outputs(arch, weights), rtol=1e-9, atol=1e-9)
+
+
+def test_no_two_copies_of_a_unit_are_alike() -> None:
+    arch, size = pico("vit"), Size(depth=2, width=16, heads=4, mlp=24)
+    weights = expanded(arch, size, trained(arch, dtype=DOUBLE))
+    reads = weights["blocks.0.mlp.fc2.weight"]
+    assert not torch.allclose(reads[:, :12], reads[:, 12:])
+
+
+def test_frequencies_that_are_new_to_the_stream_are_read_but_not_written() -> None:
+    arch, size = pico("vit"), Size(depth=2, width=16, heads=4, mlp=12)
+    learngene = Principal().condense(arch.stack(trained(arch, dtype=DOUBLE)), arch)
+    grown = arch.at(size).stack(expanded(arch, size, trained(arch, dtype=DOUBLE)))
+    for key, axis in (("blocks.{layer}.mlp.fc1.weight", 2), ("blocks.{layer}.mlp.fc2.weight", 1)):
+        from zoo.transforms import dct
+
+        high = dct.forward(grown[key], axis, 16).narrow(axis, 8, 8)
+        assert (high.abs().max() > 1e-3) == (axis == 2)
+    assert learngene["blocks.{layer}.mlp.fc1.weight"].shape == (2, 12, 8)
+
+
+@pytest.mark.parametrize("unit", [0, 7, 11])
+def test_a_smaller_mlp_keeps_the_units_that_matter(unit: int) -> None:
+    arch = pico("vit")
+    weights = trained(arch, dtype=DOUBLE)
+    for name in ("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc1.bias"):
+        weights[name][unit] *= 100
+    small = Size(depth=2, width=8, heads=2, mlp=1)
+    kept = expanded(arch, small, weights)["blocks.0.mlp.fc1.bias"]
+    folded = ordered(arch.stack(weights), arch)["blocks.{layer}.mlp.fc1.bias"]
+    torch.testing.assert_close(kept, folded[0, :1])
+    assert kept.abs() > 10
+
+
+def test_what_the_stream_never_holds_can_be_left_out() -> None:
+    """A ViT of 4 channels in the disguise of one of 8 becomes small again, and computes the same (by its MLPs)."""
+    small = Size(depth=2, width=4, heads=1, mlp=12)
+    arch = pico("vit").at(small)
+    weights, size = trained(arch, dtype=DOUBLE), Size(depth=2, width=8, heads=2, mlp=12)
+    weights = {name: 0 * tensor if "attn.proj" in name else tensor for name, tensor in weights.items()}
+    disguised = expanded(arch, size, weights, Principal(noise=0.0))
+    again = expanded(arch.at(size), small, disguised)
+    torch.testing.assert_close(outputs(arch, again), outputs(arch, weights), rtol=1e-3, atol=1e-3)
+
+
+def test_the_most_important_layers_stay_in_their_order() -> None:
+    arch = pico("gpt2").at(Size(depth=4, width=8, heads=2, mlp=12))
+    weights = trained(arch, dtype=DOUBLE)
+    quiet = {n: t * (0.01 if ".h.0." in n and "c_proj" in n else 1) for n, t in weights.items()}
+    shallow = expanded(arch, Size(depth=3, width=8, heads=2, mlp=12), quiet)
+    whole = arch.unstack(ordered(arch.stack(quiet), arch))
+    for now, before in enumerate((1, 2, 3)):
+        name = "transformer.h.{}.mlp.c_fc.bias"
+        torch.testing.assert_close(shallow[name.format(now)], whole[name.format(before)])
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 8))
+def test_any_size_can_be_had_and_is_finite(seed: int, depth: int, heads: int) -> None:
+    arch = pico("vit")
+    size = Size(depth=depth, width=4 * heads, heads=heads, mlp=3 * heads)
+    weights = expanded(arch, size, trained(arch, seed))
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+def test_a_family_that_rotates_ranks_its_inner_units_only() -> None:
+    assert ranked_axes(pico("vit")) == ["head head_dim", "mlp"]
+    assert "width" in ranked_axes(pico("gpt2"))
+
+
+def test_heads_are_kept_whole_and_what_is_no_residual_block_stays() -> None:
+    with pytest.raises(BadInputError, match="heads are kept whole"):
+        Principal().legal(pico("vit")).check(Size(depth=2, width=8, heads=1, mlp=12))
+    mlp = pico("mlp")
+    with pytest.raises(BadInputError, match="no residual blocks"):
+        Principal().legal(mlp).check(replace(mlp, size=Size(depth=3, width=6)).size)
