@@ -67,7 +67,7 @@ def gather(plan: Plan, keys: dict[str, str], store: Store, command: str) -> Resu
         ancestors=tuple(_ancestor(name, read_scores(store, keys[stage])) for name, stage in plan.ancestors.items()),
         ours=tuple(name for name, start in bench.starts.items() if not start.baseline),
         rates=plan.rates,
-        about=_about(plan.recipe, bench, command),
+        about=_about(plan.recipe, bench, command) | {"time": costs.time()},
     )
 
 
@@ -86,6 +86,11 @@ class _Costs:
         record = self._store.record(self._keys[name])
         assert record is not None, name
         return record.seconds
+
+    def time(self) -> str:
+        """What all stages took together."""
+        minutes = sum(self.seconds(name) for name in self._recipe.stages) / 60
+        return f"{minutes:.0f} minutes of trainings, several at a time"
 
     def of_source(self, source: Source | None) -> Cost:
         """Of a stage and all that it starts from; a folder and an entry of the registry are given, and cost nothing."""
