@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
+from trainers.data.text_sets import TextSet
 from trainers.dataset import Dataset
 from trainers.inputs import Forward, Inputs, call
 from trainers.objectives import IGNORED, Objective
@@ -68,6 +69,9 @@ def _check(ancestor: Checkpoint, arch: Architecture, data: Dataset) -> None:
     for fact in facts[1]:
         if facts[0].get(fact) != facts[1][fact]:
             raise BadInputError(f"ancestor: its {fact} is {facts[0].get(fact)}, the model's is {facts[1][fact]}")
+    longest, length = theirs.family.longest, data.train.length if isinstance(data.train, TextSet) else 0
+    if longest and length > (most := theirs.config.model_dump()[longest]):
+        raise BadInputError(f"ancestor: its {longest} is {most}, but the data's samples have length {length}")
     if data.tokenizer and ancestor.tokenizer and data.tokenizer != ancestor.tokenizer:
         raise BadInputError("ancestor: its tokenizer is not the data's; set data.tokenizer to the ancestor's folder")
 

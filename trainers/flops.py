@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -36,8 +39,20 @@ class Flops:
         self.total += self._of_size[size] * self._world.size
 
 
+def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *_: Any, out_val: tuple[Tensor | None, ...]) -> int:
+    """The gradients of inputs and of weights, where asked for, each cost what the forward pass did.
+
+    Torch's formula counts those of weights as if there were no groups: of a depthwise map, as often as it has channels.
+    """
+    asked = sum(gradient is not None for gradient in out_val[:2])
+    return asked * 2 * weight.numel() * prod((grad.shape[0], *grad.shape[2:]))
+
+
+FORMULAS = {**flop_registry, torch.ops.aten.convolution_backward: _convolution_backward}
+
+
 class _Counter(TorchDispatchMode):
-    """Torch's own formulas. Its `FlopCounterMode` decomposes what it runs, which draws other random numbers."""
+    """Torch's formulas, but for one. Its own `FlopCounterMode` decomposes what it runs, which draws other numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +60,7 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func.overloadpacket)
+        formula = FORMULAS.get(func.overloadpacket)
         if formula is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=out)
         return out

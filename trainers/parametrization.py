@@ -119,7 +119,7 @@ class Composed(Parametrization):
         target = self.target if self.training else self.arch
         stacks = self.method.expand(self._tensors(), self.arch, target)
         if target.size not in self._skeletons:
-            self._skeletons[target.size] = target.skeleton()
+            self._skeletons[target.size] = _buffers_to(next(self.parameters()).device, target.skeleton())
         skeleton = self._skeletons[target.size].train(self.training)  # it is no submodule: dropout must be told
         if target.size != self.arch.size:  # a sub-model must not write its statistics into those of the whole
             stacks = {key: x.clone() if target.kinds[key].statistic else x for key, x in stacks.items()}
@@ -149,6 +149,14 @@ class Composed(Parametrization):
             for width in range(step, full.width + 1, step):
                 if width in legal.width:
                     yield legal.size(depth, width)
+
+
+def _buffers_to(device: torch.device, skeleton: nn.Module) -> nn.Module:
+    """A skeleton whose buffers (numbers of positions, counters) are where its weights will be."""
+    for part in skeleton.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, buffer.to(device))
+    return skeleton
 
 
 def fitted(learngene: Learngene, size: Size) -> Composed:

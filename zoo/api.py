@@ -10,7 +10,7 @@ import torch
 from zoo.checkpoint import Checkpoint, in_full_precision, refuse_non_finite
 from zoo.errors import NotFoundError
 from zoo.heads import change_head, with_head
-from zoo.learngene import Learngene
+from zoo.learngene import Learngene, apart
 from zoo.manifest import MANIFEST
 from zoo.methods.base import ClosedForm
 from zoo.size import Size
@@ -20,13 +20,15 @@ from zoo.size import Size
 def condense(checkpoint: Checkpoint, method: ClosedForm) -> Learngene:
     """The learngene of trained weights, in closed form, at least in fp32; the weights' digest is its parent.
 
-    Raises `IntegrityError` for weights that hold NaN or infinity.
+    It shares no memory with the weights, so these may be trained on. Raises `IntegrityError` for weights that hold NaN
+    or infinity.
     """
     refuse_non_finite(checkpoint.weights, "weights")
     weights = in_full_precision(checkpoint.weights)
     tensors = method.condense(checkpoint.arch.stack(weights), checkpoint.arch)
     parents = (checkpoint.digest,) if checkpoint.digest else ()
-    return Learngene(method, checkpoint.arch, tensors, parents, checkpoint.preprocessing, checkpoint.tokenizer)
+    own = apart(tensors, checkpoint.weights.values())
+    return Learngene(method, checkpoint.arch, own, parents, checkpoint.preprocessing, checkpoint.tokenizer)
 
 
 @torch.no_grad()

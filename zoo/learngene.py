@@ -1,7 +1,7 @@
 """`Learngene`: frozen tensors and a manifest; on disk `learngene.safetensors`, `manifest.json` and `README.md`."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo.architecture import Architecture, Weights
 from zoo.card import learngene_card
 from zoo.errors import BadInputError, IntegrityError
-from zoo.families import architecture
+from zoo.families import architecture, check_size
 from zoo.files import atomic_folder, digest_file, write_json
 from zoo.manifest import CARD, MANIFEST, TENSORS, TOKENIZER, Manifest, Preprocessing, verify
 from zoo.methods.base import Method
@@ -34,7 +34,9 @@ class Learngene:
 
     def size(self, depth: int, width: int, heads: int | None = None, mlp: int | None = None) -> Size:
         """A legal size; what is left out follows the learngene's own proportions. Raises `BadInputError`."""
-        return self.method.legal(self.source).size(depth, width, heads, mlp)
+        size = self.method.legal(self.source).size(depth, width, heads, mlp)
+        check_size(self.source.at(size))
+        return size
 
     def expand(self, size: Size) -> Weights:
         """The weights (a state dict) of the model at `size`. Raises `BadInputError` for a size it cannot give.
@@ -43,10 +45,9 @@ class Learngene:
         """
         self.method.legal(self.source).check(size)
         target = self.source.at(size)
+        check_size(target)
         stacks = self.method.expand(self.tensors, self.source, target)
-        mine = {tensor.untyped_storage().data_ptr() for tensor in self.tensors.values()}
-        apart = {key: t.clone() if t.untyped_storage().data_ptr() in mine else t for key, t in stacks.items()}
-        return target.unstack(apart)
+        return target.unstack(apart(stacks, self.tensors.values()))
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -99,6 +100,12 @@ class Learngene:
                 "parameters": sum(tensor.numel() for tensor in self.tensors.values()),
             }
         )
+
+
+def apart(tensors: Mapping[str, Tensor], others: Iterable[Tensor]) -> dict[str, Tensor]:
+    """The same tensors, copied where they share memory with `others`."""
+    taken = {tensor.untyped_storage().data_ptr() for tensor in others}
+    return {key: t.clone() if t.untyped_storage().data_ptr() in taken else t for key, t in tensors.items()}
 
 
 def _check_whole(learngene: Learngene) -> None:

@@ -108,10 +108,10 @@ def _speedup(plt: Any, results: Results, table: list[Line], styles: dict[str, di
         for line in (line for line in table if line.start == start):
             height = y + 0.6 * (0.5 - results.sizes.index(line.size) / max(1, len(colors) - 1))  # none hides another
             speed = line.race.speed_up
-            fill = colors[line.size] if speed else "none"
+            face = colors[line.size] if speed else "none"
             marker = ">" if line.race.at_once else "o"
             axis.scatter(
-                speed or never, height, s=45, marker=marker, facecolor=fill, edgecolor=colors[line.size], zorder=3
+                speed or never, height, s=45, marker=marker, facecolor=face, edgecolor=colors[line.size], zorder=3
             )
     for size, color in colors.items():
         axis.scatter([], [], color=[color], label=str(size))
@@ -140,12 +140,15 @@ def _quality(plt: Any, results: Results, table: list[Line], styles: dict[str, di
         long.setdefault(outcome.parameters, []).append(outcome)
     points = sorted((n / 1e6, mean(_shown(results, o.test[results.metric]) for o in os)) for n, os in long.items())
     axis.plot(*zip(*points, strict=True), color=GREY, linewidth=2.5, alpha=0.7, label="scratch, long", zorder=1)
+    stars: dict[tuple[float, float], list[str]] = {}  # one star and one text for those in the same place
     for ancestor in results.ancestors:
-        score = _shown(results, ancestor.test[results.metric])
-        place = (ancestor.parameters / 1e6, score)
+        place = (ancestor.parameters / 1e6, _shown(results, ancestor.test[results.metric]))
+        stars.setdefault(place, []).append(ancestor.name)
+    for place, names in stars.items():
         axis.scatter(*place, marker="*", s=260, color="gold", edgecolor="black", zorder=4)
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
-        axis.annotate(ancestor.name, place, (0, 12), textcoords="offset points", ha="center", bbox=box, zorder=5)
+        axis.annotate(", ".join(names), place, (0, 12), textcoords="offset points", ha="center", bbox=box, zorder=5)
+    axis.margins(y=0.1)
     _plain_log(axis, [line.parameters / 1e6 for line in table])
     axis.set(xlabel="parameters, millions", ylabel=_label(results, "test split"), title="After the short training")
     axis.grid(alpha=0.3, which="both")

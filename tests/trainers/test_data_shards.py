@@ -135,7 +135,8 @@ def test_a_name_that_webdataset_would_run_is_only_a_name(tmp_path: Path, monkeyp
     assert not (tmp_path / "trap.tar").exists()
 
 
-def test_importing_the_reader_turns_on_the_secure_mode() -> None:
+def test_reading_a_shard_turns_on_the_secure_mode(tmp_path: Path) -> None:
+    read(write_shard(tmp_path / "a.tar", THREE))
     import webdataset.utils
 
     assert vars(webdataset.utils)["enforce_security"]

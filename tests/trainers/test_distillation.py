@@ -1,11 +1,13 @@
 """WAVE's objective: the ancestor's classes as soft targets beside the task's own loss."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from pico import PICO, pico_arch, pico_data
+from pico_text import VOCAB, text_data, write_corpus
 from torch import Tensor
 
 from trainers.distillation import Distillation, Teacher
@@ -81,3 +83,12 @@ def test_an_ancestor_with_other_classes_or_inputs_is_refused(change: dict[str, i
     ancestor = checkpoint(architecture("vit", config, PICO))
     with pytest.raises(BadInputError, match=words):
         Teacher(ancestor, pico_arch(), pico_data(), CPU)
+
+
+def test_an_ancestor_that_takes_shorter_texts_only_is_refused(tmp_path: Path) -> None:
+    size = Size(depth=1, width=16, heads=2)
+    longer, shorter = (architecture("gpt2", {"vocab_size": VOCAB, "max_length": length}, size) for length in (16, 15))
+    data = text_data(write_corpus(tmp_path))
+    Teacher(checkpoint(longer), longer, data, CPU)
+    with pytest.raises(BadInputError, match="ancestor: its max_length is 15, but the data's samples have length 16"):
+        Teacher(checkpoint(shorter), longer, data, CPU)

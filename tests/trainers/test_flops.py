@@ -9,6 +9,8 @@ from trainers.loop import train
 from trainers.metrics import last_value
 from trainers.objectives import Task
 from trainers.parametrization import Composed, Parametrization, Plain
+from zoo import Size
+from zoo.families import architecture
 
 BATCH = 32
 
@@ -24,6 +26,14 @@ def test_a_step_costs_three_forward_passes(tmp_path: Path) -> None:
     patches, pixels, tokens, width = 4, 4 * 4, 4 + 1, arch.size.width
     images, scores = 2 * patches * pixels * width, 2 * tokens**2 * width * arch.size.depth
     assert cost(Plain(arch), tmp_path, steps=2) == 2 * BATCH * (3 * arch.flops() - images + scores)
+
+
+def test_a_step_of_a_convnext_costs_three_forward_passes_too(tmp_path: Path) -> None:
+    """Its depthwise maps are in groups of one channel. Less the gradient of the images."""
+    config = {"img_size": 8, "patch_size": 1, "in_chans": 1, "num_classes": 10}
+    arch = architecture("convnext", config, Size(depth=5, width=8))
+    images = 2 * 8 * 8 * arch.size.width
+    assert cost(Plain(arch), tmp_path, steps=2) == 2 * BATCH * (3 * arch.flops() - images)
 
 
 def test_accumulating_micro_batches_costs_the_same(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_training_on_text_learns_and_tells_perplexity(tmp_path: Path, corpus: Pa
     before = evaluate(module, module, Task(), data, ONE_WORKER)
     run(module, tmp_path, corpus, "causal", Training(steps=60, batch=24, lr=1e-2, evaluate_every=60))
     assert evaluate(module, module, Task(), data, ONE_WORKER)["perplexity"] < before["perplexity"] / 3
-    assert {"step", "perplexity", "eval_loss"} in [row.keys() for row in read_metrics(tmp_path / "metrics.jsonl")]
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert {"step", "flops", "perplexity", "eval_loss"} in [row.keys() for row in rows]
 
 
 def test_bf16_on_text_follows_fp32(tmp_path: Path, corpus: Path) -> None:

@@ -156,14 +156,23 @@ def _old_roberta(state: Weights) -> Weights:
     return state | copies | pooler | {"roberta.embeddings.position_ids": torch.arange(LENGTH + 2)[None]}
 
 
+def _norms_of_tensorflow(state: Weights) -> Weights:
+    """As in the published `bert-base-uncased`."""
+    ends = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    old = {name: next((name.replace(*pair) for pair in ends.items() if name.endswith(pair[0])), name) for name in state}
+    assert any(name.endswith("LayerNorm.gamma") for name in old.values())
+    return {old[name]: tensor for name, tensor in state.items()}
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
+        ("BertForMaskedLM", _norms_of_tensorflow),
         ("GPT2LMHeadModel", _unheaded_names_of_gpt2),
         ("RobertaForMaskedLM", _old_roberta),
         ("BertModel", lambda state: {f"bert.{name}": tensor for name, tensor in state.items()}),
     ],
-    ids=["gpt2", "roberta", "bert"],
+    ids=["tensorflow", "gpt2", "roberta", "bert"],
 )
 def test_names_of_older_files_mean_the_same_tensors(
     tmp_path: Path, name: str, change: Callable[[Weights], Weights]

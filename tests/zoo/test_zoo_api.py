@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from zoo_samples import images, learngene, noise, vit
+from zoo_samples import images, learngene, noise, resnet, vit
 
 import zoo
 from zoo.checkpoint import Checkpoint, save_checkpoint
+from zoo.methods.bot import BoT
 from zoo.methods.front import Front
 from zoo.methods.kronecker import Kronecker
 
@@ -60,6 +61,15 @@ def test_load_takes_heads_and_mlp(tmp_path: Path) -> None:
     assert model.get_parameter("blocks.0.mlp.fc1.weight").shape == (10, 9)
 
 
+def test_an_mlp_width_is_refused_where_the_family_has_none() -> None:
+    gene = learngene(BoT(), resnet())
+    with pytest.raises(zoo.BadInputError, match=r"size\.mlp: 7, but family 'resnet' has no MLP width; leave it out"):
+        gene.size(depth=8, width=16, mlp=7)
+    with pytest.raises(zoo.BadInputError, match=r"size\.mlp: 7, but"):
+        zoo.instantiate(gene, zoo.Size(depth=8, width=16, mlp=7))
+    assert zoo.instantiate(gene, gene.size(depth=8, width=16)).arch.size.mlp == 64
+
+
 def test_load_names_the_nearest_legal_sizes(tmp_path: Path) -> None:
     learngene(Kronecker(tile=4, templates=2), SOURCE).save(tmp_path / "gene")
     with pytest.raises(zoo.BadInputError, match=r"width: 14 .* legal values nearby: 12, 16"):
@@ -85,6 +95,16 @@ def test_a_name_without_a_registry_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr("zoo.api.entry_points", lambda group: [])
     with pytest.raises(zoo.NotFoundError, match=r"vit@champion: no registry is installed.*learngene-zoo\[registry\]"):
         zoo.load("vit@champion", depth=1, width=8)
+
+
+@pytest.mark.parametrize("method", [Front(), BoT()], ids=lambda method: method.name)
+def test_training_the_ancestor_on_leaves_its_learngene_alone(method: Front | BoT) -> None:
+    weights = noise(SOURCE)
+    gene = zoo.condense(Checkpoint(SOURCE, weights), method)
+    before = {name: tensor.clone() for name, tensor in gene.tensors.items()}
+    for tensor in weights.values():
+        tensor.add_(1)
+    assert [name for name, tensor in gene.tensors.items() if not torch.equal(tensor, before[name])] == []
 
 
 def test_weights_that_are_no_numbers_are_not_condensed() -> None:

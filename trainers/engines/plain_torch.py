@@ -77,8 +77,9 @@ class TorchEngine(Engine):
         return {name: dict(self._optimizer.state[p]) for name, p in named.items()}
 
     def adopt(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Takes copies."""
+        """Takes copies, each to its parameter's device."""
         for name, parameter in self.module.named_parameters():
             if name in state:
-                fields = {field: tensor.detach().clone() for field, tensor in state[name].items()}
+                device = parameter.device
+                fields = {field: tensor.detach().to(device, copy=True) for field, tensor in state[name].items()}
                 self._optimizer.state[parameter] = fields

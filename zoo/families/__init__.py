@@ -23,7 +23,7 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (VIT, RESNET, C
 def architecture(family: str, config: dict[str, Any], size: Size) -> Architecture:
     """Make an architecture from plain values. Raises `BadInputError` naming the field and the legal values."""
     arch = Architecture(find_family(family), configure(family, config), size)
-    _check_size(arch)
+    check_size(arch)
     return arch
 
 
@@ -41,12 +41,13 @@ def configure(family: str, config: dict[str, Any]) -> BaseModel:
         return fields(**config)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        legal = ", ".join(fields.model_fields)
-        raise BadInputError(f"config.{where}: {first['msg']}; fields of {family!r}: {legal}") from error
+        where = ".".join(("config", *(str(part) for part in first["loc"])))
+        text, legal = first["msg"].removeprefix("Value error, "), ", ".join(fields.model_fields)
+        raise BadInputError(f"{where}: {text}; fields of {family!r}: {legal}") from error
 
 
-def _check_size(arch: Architecture) -> None:
+def check_size(arch: Architecture) -> None:
+    """Raise `BadInputError` for a size that the family has no models of."""
     family, size = arch.family, arch.size
     if family.attention and not size.heads:
         raise BadInputError(f"size.heads: missing; family {family.name!r} has attention")

@@ -88,7 +88,9 @@ class Transformers(Format):
         """By the table's names: the body's prefix may be missing or too much; what the model has no use for is left."""
         names = {*arch.shapes(), *arch.table.ties}
         state: Weights = {}
-        for name, tensor in load_file(folder / WEIGHTS).items():
+        for stored, tensor in load_file(folder / WEIGHTS).items():
+            # The published `bert-base-uncased` still has TensorFlow's names, which the library translates as well.
+            name = stored.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
             bare = name.removeprefix(arch.family.body)
             ours = next((n for n in (name, bare, arch.family.body + bare) if n in names), name)
             if ours in names or not UNUSED.fullmatch(name):

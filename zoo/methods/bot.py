@@ -35,6 +35,7 @@ from zoo.errors import BadInputError
 from zoo.family import Axis, Kind
 from zoo.methods.base import ClosedForm, Tensors
 from zoo.methods.whole import narrowed
+from zoo.seriated import seriated
 from zoo.size import LegalSizes, Range, Size
 from zoo.transforms import dwt
 from zoo.transforms.axes import interpolate
@@ -47,12 +48,14 @@ class BoT(ClosedForm, frozen=True):
 
     sizes: keep of every axis the smallest approximation that gives these sizes, and whatever lies below the largest of
         them, exactly as the whole weights do (None: keep the whole weights, for any size).
+    order: `alike` permutes units first, so that neighbours, which are averaged, are alike (`zoo.seriated`).
     """
 
     name: Literal["bot"] = "bot"
     wavelet: Annotated[str, AfterValidator(dwt.check_wavelet)] = "haar"
     rescale: Literal["none", "amplitude", "functional"] = "functional"
     sizes: Annotated[tuple[Size, ...], Field(min_length=1)] | None = None
+    order: Literal["none", "alike"] = "none"
 
     def legal(self, source: Architecture) -> LegalSizes:
         """Any size, or nothing larger than the largest of `sizes`."""
@@ -65,6 +68,7 @@ class BoT(ClosedForm, frozen=True):
 
     def condense(self, stacks: Stacks, source: Architecture) -> dict[str, Tensor]:
         """The stacks themselves, or their approximations for `sizes`. Raises `BadInputError` for an illegal size."""
+        stacks = seriated(stacks, source) if self.order == "alike" else stacks
         if self.sizes is None:
             return dict(stacks)
         served = [source.at(size) for size in self._served(source)]

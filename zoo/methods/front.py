@@ -28,6 +28,7 @@ from torch import Tensor
 from zoo.architecture import Architecture, Stacks
 from zoo.family import Axis
 from zoo.methods.base import ClosedForm, Tensors
+from zoo.seriated import seriated
 from zoo.transforms import dct
 from zoo.transforms.axes import interpolate
 
@@ -40,6 +41,7 @@ class Front(ClosedForm, frozen=True):
 
     fused_qkv: q, k and v are one signal, as in the published code, instead of three.
     mlp: `1d` transforms the maps of the MLP along the hidden axis only (along the width only where it changes).
+    order: `alike` permutes units first, so that neighbours are alike and low frequencies hold more (`zoo.seriated`).
     """
 
     name: Literal["front"] = "front"
@@ -47,10 +49,12 @@ class Front(ClosedForm, frozen=True):
     normalization: Normalization = "functional"
     fused_qkv: bool = False
     mlp: Literal["1d", "2d"] = "2d"
+    order: Literal["none", "alike"] = "none"
 
     def condense(self, stacks: Stacks, source: Architecture) -> dict[str, Tensor]:
         """Orthonormal coefficients of every kind; mean and standard deviation, layer by layer."""
         tensors: dict[str, Tensor] = {}
+        stacks = seriated(stacks, source) if self.order == "alike" else stacks
         for key, stack in stacks.items():
             if source.kinds[key].statistic or not _scaling(source.axes(key)):
                 tensors[key] = stack
