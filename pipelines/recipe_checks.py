@@ -16,18 +16,22 @@ from pipelines.recipe_stages import (
     Ref,
     Refine,
     Score,
+    Source,
     Stage,
+    Trial,
     Tune,
     Wave,
     Weit,
     Widen,
     sources,
 )
-from pipelines.sources import holds_something
+from pipelines.sources import holds_something, origin
+from trainers.config import Execution, Training
 from trainers.engines import NO_OPTIMIZER_STATE, NO_SCALED_CLIP, NO_ZERO_3, micro_batches
 from zoo.errors import BadInputError
 from zoo.families import FAMILIES, architecture, configure
-from zoo.methods.base import Fitted
+from zoo.methods.base import Fitted, Method
+from zoo.methods.mupscaling import MuPScaling
 
 Mistake = tuple[Loc, str]
 WANTED = {
@@ -117,8 +121,30 @@ def _size_mistakes(recipe: Recipe, name: str, stage: Stage) -> Iterator[Mistake]
         arch = architecture(recipe.family, recipe.config, stage.size)
         if isinstance(stage, Weit | Wave):
             stage.method.legal(arch).check(stage.size)
+        elif (given := _resized(stage)) and isinstance(given[0], Ref):
+            source, made_by = origin(recipe, given[0])
+            method = given[1] or made_by
+            if method is not None:
+                method.legal(source).check(stage.size)
+            elif source.size != stage.size:
+                raise BadInputError(f"size: it starts from a checkpoint of {source.size}; condense that first")
     except BadInputError as error:
         yield (*here, "size"), str(error).removeprefix("size.")
+
+
+def _resized(stage: Stage) -> tuple[Source, Method | None] | None:
+    """What a stage brings to its size, and the method where the stage itself has one."""
+    match stage:
+        case Widen():
+            return stage.weights, stage.method
+        case Tune():
+            return stage.weights, MuPScaling()
+        case Trial() | Pretrain() if stage.start:
+            return stage.start, stage.widen if isinstance(stage, Trial) else None
+        case Fit():
+            return stage.learngene, None
+        case _:
+            return None
 
 
 def _bench_mistakes(recipe: Recipe, bench: Bench) -> Iterator[Mistake]:
@@ -128,8 +154,16 @@ def _bench_mistakes(recipe: Recipe, bench: Bench) -> Iterator[Mistake]:
         except BadInputError as error:
             yield ("bench", "sizes", i), str(error).removeprefix("size.")
     for name, start in bench.starts.items():
+        here: Loc = ("bench", "starts", name)
         if start.method and start.fit and not isinstance(start.method, Fitted):
-            yield ("bench", "starts", name, "fit"), f"method {start.method.name!r} has nothing to fit to a size"
+            yield (*here, "fit"), f"method {start.method.name!r} has nothing to fit to a size"
+        if start.fit and bench.resources.zero == 3:
+            yield ("bench", "resources", "zero"), NO_ZERO_3
+        if start.fit:
+            yield from _batch_mistakes((*here, "fit", "batch"), start.fit, bench.resources)
+        if isinstance(start.method, MuPScaling) and bench.train.clip and bench.resources.engine == "deepspeed":
+            yield ("bench", "resources", "engine"), NO_SCALED_CLIP
+    yield from _batch_mistakes(("bench", "train", "batch"), bench.train, bench.resources)
 
 
 def _carry_mistakes(recipe: Recipe, name: str, stage: Widen | Tune) -> Iterator[Mistake]:
@@ -156,9 +190,13 @@ def _execution_mistakes(name: str, stage: Stage) -> Iterator[Mistake]:
             isinstance(stage, Widen | Tune) and stage.optimizer == "carry"
         ):
             yield (*here, "resources", "engine"), NO_OPTIMIZER_STATE
-        if isinstance(stage, Widen | Tune) and stage.train.clip:
+        if (isinstance(stage, Widen | Tune) or (isinstance(stage, Trial) and stage.widen)) and stage.train.clip:
             yield (*here, "resources", "engine"), NO_SCALED_CLIP
+    yield from _batch_mistakes((*here, "train", "batch"), stage.train, execution)
+
+
+def _batch_mistakes(place: Loc, training: Training, execution: Execution) -> Iterator[Mistake]:
     try:
-        micro_batches(stage.train.batch, execution.micro_batch, execution.workers)
+        micro_batches(training.batch, execution.micro_batch, execution.workers)
     except BadInputError as error:
-        yield (*here, "train", "batch"), str(error)
+        yield place, str(error)

@@ -22,12 +22,19 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
         recipe = Recipe.model_validate(source.content)
     except ValidationError as error:
-        lines = [_explain(source, dict(mistake)) for mistake in error.errors() if mistake["type"] != UNRESOLVED]
+        found = [dict(mistake) for mistake in error.errors() if mistake["type"] != UNRESOLVED]
+        lines = [_explain(source, mistake) for mistake in found if not _follows(mistake, found)]
         raise BadInputError("\n".join(lines)) from error
     lines = [f"{source.place(loc)}: {'.'.join(map(str, loc))}: {text}" for loc, text in mistakes(recipe)]
     if lines:
         raise BadInputError("\n".join(dict.fromkeys(lines)))
     return recipe
+
+
+def _follows(mistake: dict[str, Any], found: list[dict[str, Any]]) -> bool:
+    """Whether pydantic only misses what it could not read: a list is too short because its entries are wrong."""
+    loc = mistake["loc"]
+    return mistake["type"] == "too_short" and any(other["loc"][: len(loc)] == loc != other["loc"] for other in found)
 
 
 def _explain(source: YamlSource, mistake: dict[str, Any]) -> str:
@@ -47,12 +54,12 @@ def _visible(source: YamlSource, loc: Loc) -> Loc:
     """`loc` without the names of union members that pydantic puts in."""
     shown: list[int | str] = []
     at: Any = source.content
-    for i, part in enumerate(loc):
-        if isinstance(at, dict) and part not in at and i + 1 < len(loc):
+    for part in loc[:-1]:
+        if isinstance(at, dict) and not isinstance(at.get(part), dict | list):
             continue
         shown.append(part)
-        at = at.get(part) if isinstance(at, dict) else None
-    return tuple(shown)
+        at = at.get(part) if isinstance(at, dict) else at[int(part)] if isinstance(at, list) else None
+    return (*shown, *loc[-1:])
 
 
 def _fields(annotation: Any, loc: Loc) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, model_validator
 
 from trainers.config import Execution, Share, Training
 from zoo.methods import AnyClosedForm
@@ -114,7 +114,7 @@ class Refine(Strict):
     gives: ClassVar[Gives] = "checkpoint"
     run: Literal["refine"]
     weights: Source
-    keep: Annotated[float, Field(gt=0, le=1)] = 0.5
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
     mask: Literal["hard", "soft"] = "hard"
     gamma: PositiveFloat = 4.0
     share: PositiveFloat = 0.05
@@ -178,6 +178,12 @@ class Trial(_TrainStage):
     widen: MuPScaling | None = None
     score_at: tuple[Share, ...] = ()
     keep: bool = False
+
+    @model_validator(mode="after")
+    def _what_is_widened(self) -> "Trial":
+        if self.widen and self.start is None:
+            raise ValueError("widen needs a start: the narrower checkpoint")
+        return self
 
 
 class Score(Strict):

@@ -70,11 +70,13 @@ class Bench(Strict):
     quick: Annotated[dict[str, Any], Field(default_factory=dict)]
 
     @model_validator(mode="after")
-    def _names_tell_sizes_apart(self) -> "Bench":
+    def _nothing_counts_twice(self) -> "Bench":
         names = [str(size) for size in self.sizes]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"sizes: {', '.join(sorted(twice))} stands there twice; depth and width tell them apart")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: a seed stands there twice; one training would count for two")
         if "scratch" in self.starts:
             raise ValueError("starts: 'scratch' is always compared, and needs no entry")
         return self

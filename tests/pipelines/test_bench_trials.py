@@ -117,6 +117,7 @@ def test_quick_changes_what_it_says_and_set_comes_after_it(path: Path) -> None:
         ("depth: 1, width: 32, heads: 2", "depth: 1, width: 30, heads: 4", r"sizes\.0: heads: 4 does not divide"),
         ("depth: 1, width: 32, heads: 2", "depth: 2, width: 64, heads: 2", r"bench: sizes: 2x64 stands there twice"),
         ("    selection:", "    scratch:", r"bench: starts: 'scratch' is always compared"),
+        ("  seeds: [0, 1]", "  seeds: [0, 0]", r"bench: seeds: a seed stands there twice"),
         (", tune_steps: 10", "", r"bench\.reference: tune_steps is missing"),
         ("  seeds: [0, 1]", "  seedz: [0, 1]", r"bench\.seedz: unknown field; legal fields: sizes, seeds"),
     ],

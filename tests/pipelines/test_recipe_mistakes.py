@@ -149,3 +149,39 @@ def test_an_unknown_field_is_answered_with_the_fields_of_its_own_place(
 ) -> None:
     said = mistakes(path, (old, new))
     assert any(re.match(message, line) for line in said), said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("size: {depth: 2, width: 64}", "size: {depth: 2, width: 40}", r"stages\.wide\.size: width: 40 is not legal"),
+        ("size: {depth: 2, width: 64}", "size: {depth: 3, width: 64}", r"stages\.wide\.size: depth: 3 is not legal"),
+        ("grid: {lr: [0.1]", "grid: {lr: [-0.1]", r"stages\.tuned\.grid\.lr\.0: .* greater than 0"),
+        (
+            "start: {stage: narrow}\n    size: {depth: 2, width: 16}",
+            "start: {stage: narrow}\n    size: {depth: 2, width: 24}",
+            r"stages\.plain\.size: size: it starts from a checkpoint of 2x16; condense that first",
+        ),
+        ("run: refine\n", "run: refine\n    keep: 1.0\n", r"stages\.refined\.keep: .*less than 1"),
+        (
+            "start: {stage: narrow}\n",
+            "start: {stage: narrow, foldr: x}\n",
+            r":\d+: stages\.plain\.start\.foldr: unknown",
+        ),
+        ("train: {steps: 2}\n", "train: {steps: 2}\n  resources: {workers: 3}\n", r"bench\.train\.batch: .*3 workers"),
+    ],
+)
+def test_what_would_only_fail_hours_later_is_refused_at_once(path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new), encoding="utf-8")
+    with pytest.raises(BadInputError, match=message) as error:
+        load_recipe(path)
+    assert "should have at least 1 item" not in str(error.value)
+
+
+def test_a_trial_that_widens_needs_a_start(path: Path) -> None:
+    fields = "run: trial, widen: {name: mupscaling}, size: {depth: 2, width: 32}, train: {steps: 1}"
+    trial = f"  trial: {{{fields}}}\n"
+    path.write_text(GOOD.replace("bench:\n", f"{trial}bench:\n"), encoding="utf-8")
+    with pytest.raises(BadInputError, match="widen needs a start"):
+        load_recipe(path)
