@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, model_validator
 
+from trainers.calibration import Calibration
 from trainers.config import Execution, Share, Training
 from zoo.methods import AnyClosedForm
 from zoo.methods.front import Front
@@ -169,6 +170,7 @@ class Trial(_TrainStage):
     start: a learngene, or a checkpoint of this size (null: scratch, or what `widen` makes).
     widen: `start` is a narrower checkpoint, which mu-pscaling widens; the optimizer is scaled along.
     score_at: after which shares of the steps held-out samples are scored; the test split once, at the end.
+    calibrate: first mend the start in closed form, on a few samples, so that it does what `ancestor` does.
     keep: keep the trained model, in `model/` of the result.
     """
 
@@ -176,13 +178,17 @@ class Trial(_TrainStage):
     run: Literal["trial"]
     start: Source | None = None
     widen: MuPScaling | None = None
+    calibrate: Calibration | None = None
+    ancestor: Source | None = None
     score_at: tuple[Share, ...] = ()
     keep: bool = False
 
     @model_validator(mode="after")
-    def _what_is_widened(self) -> "Trial":
+    def _starts_are_whole(self) -> "Trial":
         if self.widen and self.start is None:
             raise ValueError("widen needs a start: the narrower checkpoint")
+        if (self.calibrate is None) != (self.ancestor is None) or (self.calibrate and (self.widen or not self.start)):
+            raise ValueError("calibrate needs a start and an ancestor, and no widen")
         return self
 
 

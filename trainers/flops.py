@@ -33,7 +33,7 @@ class Flops:
         if size in self._of_size:
             yield
         else:
-            with _Counter() as counter:
+            with FlopCounter() as counter:
                 yield
             self._of_size[size] = counter.flops
         self.total += self._of_size[size] * self._world.size
@@ -51,8 +51,11 @@ def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *_: Any, out_
 FORMULAS = {**flop_registry, torch.ops.aten.convolution_backward: _convolution_backward}
 
 
-class _Counter(TorchDispatchMode):
-    """Torch's formulas, but for one. Its own `FlopCounterMode` decomposes what it runs, which draws other numbers."""
+class FlopCounter(TorchDispatchMode):
+    """Counts the `flops` of what runs inside, by torch's formulas but for one.
+
+    Torch's own `FlopCounterMode` decomposes what it runs, which draws other random numbers.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -104,6 +104,7 @@ class _Costs:
 
 
 def _outcome(cell: Cell, scores: Scores, metric: Metric, costs: _Costs) -> Outcome:
+    fit = costs.of_stage(cell.fit) if cell.fit else Cost()
     points = (Point(step=round(p["step"]), flops=p["flops"], score=p[metric]) for p in scores.points)
     return Outcome(
         start=cell.start,
@@ -114,7 +115,7 @@ def _outcome(cell: Cell, scores: Scores, metric: Metric, costs: _Costs) -> Outco
         test=scores.test,
         seconds=costs.seconds(cell.stage),
         once=costs.of_source(cell.learngene),
-        per_size=costs.of_stage(cell.fit) if cell.fit else Cost(),
+        per_size=Cost(steps=fit.steps, flops=fit.flops + scores.spent),
     )
 
 

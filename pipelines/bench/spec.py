@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pipelines.recipe_stages import Name, Source, Strict
+from trainers.calibration import Calibration
 from trainers.config import Execution, Share, Training
 from zoo.methods import AnyClosedForm
 from zoo.size import Size
@@ -14,6 +15,7 @@ class Start(Strict):
     """Where models of any size start: a learngene, or trained weights that a closed form condenses.
 
     fit: what is particular to a size (scalers, growth operators) is fitted first, anew for every size.
+    calibrate: the start of every size is mended in closed form, on a few samples, to do what `weights` do.
     baseline: what people would use instead; the others are this project's methods.
     """
 
@@ -21,6 +23,7 @@ class Start(Strict):
     weights: Source | None = None
     method: AnyClosedForm | None = None
     fit: Training | None = None
+    calibrate: Calibration | None = None
     baseline: bool = False
 
     @model_validator(mode="after")
@@ -29,6 +32,8 @@ class Start(Strict):
             raise ValueError("give either learngene, or weights and method")
         if (self.weights is None) != (self.method is None):
             raise ValueError("weights need a method, and a method needs weights")
+        if self.calibrate and (self.method is None or self.method.name == "mupscaling"):
+            raise ValueError("calibrate needs weights, and a method that is not mupscaling")
         return self
 
 

@@ -111,6 +111,8 @@ def _stages_of(recipe: Recipe, bench: Bench, name: str, start: Start, plan: Plan
                 train=_training(bench, seed),
                 start=source,
                 widen=method if widens else None,
+                calibrate=start.calibrate,
+                ancestor=start.weights if start.calibrate else None,
                 keep=bench.keep and seed == bench.seeds[0],
             )
             plan.cells.append(Cell(stage, name, size, seed, "short", learngene, fit))

@@ -9,15 +9,19 @@ from pipelines.sources import start_weights
 from pipelines.stages.common import Job, task_objective, train_stage
 from pipelines.stages.plain import save_trained
 from pipelines.store import METRICS, OUTPUT
+from trainers.calibration import calibrate
 from trainers.config import Training
+from trainers.dataset import Dataset
 from trainers.evaluate import evaluate
+from trainers.flops import FlopCounter
 from trainers.metrics import read_metrics
 from trainers.parametrization import Plain
 from trainers.widened import Widened
 from trainers.world import World
-from zoo import Architecture, Size
+from zoo import Architecture, Checkpoint, Size
 from zoo.errors import BadInputError, DivergedError
 from zoo.files import write_json
+from zoo.methods.mupscaling import MuPScaling
 
 SCORES, MODEL = "scores.json", "model"
 
@@ -26,6 +30,7 @@ class Scores(BaseModel):
     """What a trial or a score stage leaves.
 
     points: rows of `step`, `flops` and the scores on held-out training samples.
+    spent: FLOPs before the training, of a calibration.
     test: scores on the test split, after the last step; empty where the training `diverged` (which says how).
     """
 
@@ -34,6 +39,7 @@ class Scores(BaseModel):
     size: Size
     parameters: int
     points: tuple[dict[str, float], ...] = ()
+    spent: float = 0.0
     test: dict[str, float] = {}
     diverged: str | None = None
 
@@ -43,7 +49,7 @@ def trial(job: Job) -> None:
     stage = job.stage
     assert isinstance(stage, Trial)
     arch, data = job.arch(stage.size), job.data()
-    module = _start(job, stage, arch)
+    module, spent = _start(job, stage, arch, data)
     objective = task_objective(arch, stage.train)
     origin = f"Trained by stage `{job.name}` of recipe `{job.recipe.name}`."
     test: Mapping[str, float] = {}
@@ -62,7 +68,8 @@ def trial(job: Job) -> None:
     except DivergedError as error:  # that is a result too
         diverged = str(error)
     points = tuple(_point(row) for row in read_metrics(job.work / METRICS) if "eval_loss" in row)
-    _write(job, Scores(size=arch.size, parameters=arch.parameters(), points=points, test=dict(test), diverged=diverged))
+    scores = Scores(size=arch.size, parameters=arch.parameters(), points=points, spent=spent)
+    _write(job, scores.model_copy(update={"test": dict(test), "diverged": diverged}))
 
 
 def score(job: Job) -> None:
@@ -76,14 +83,24 @@ def score(job: Job) -> None:
     _write(job, Scores(size=arch.size, parameters=arch.parameters(), test=test))
 
 
-def _start(job: Job, stage: Trial, arch: Architecture) -> Plain:
+def _start(job: Job, stage: Trial, arch: Architecture, data: Dataset) -> tuple[Plain, float]:
+    """The model before its training, and the FLOPs that a calibration took."""
     seed = stage.train.seed
-    if stage.widen is None:
-        return Plain(arch, start_weights(job.inputs["start"], arch, seed) if stage.start else None, seed=seed)
+    if stage.widen:
+        return _widened(job, stage, stage.widen), 0.0
+    weights = start_weights(job.inputs["start"], arch, seed) if stage.start else None
+    if stage.calibrate is None or weights is None:
+        return Plain(arch, weights, seed=seed), 0.0
+    with FlopCounter() as counter:
+        mended = calibrate(Checkpoint(arch, weights), job.checkpoint("ancestor"), data, stage.calibrate)
+    return Plain(arch, mended.weights), float(counter.flops)
+
+
+def _widened(job: Job, stage: Trial, method: MuPScaling) -> Widened:
     narrow = job.checkpoint("start")
     job.check("start", narrow.arch)
     try:
-        return Widened(narrow, stage.size, stage.widen.model_copy(update={"seed": seed}))
+        return Widened(narrow, stage.size, method.model_copy(update={"seed": stage.train.seed}))
     except BadInputError as error:
         raise job.refuse("size", str(error)) from error
 

@@ -34,6 +34,7 @@ bench:
   starts:
     weit: {learngene: {stage: weit}, fit: {steps: 3}}
     front: {weights: {stage: ancestor}, method: {name: front}}
+    mended: {weights: {stage: ancestor}, method: {name: bot}, calibrate: {samples: 64}}
     mup: {weights: {stage: ancestor}, method: {name: mupscaling}}
     selection: {weights: {stage: ancestor}, method: {name: selection}, baseline: true}
   quick: {bench.seeds: [0], stages.ancestor.train.steps: 2}
@@ -86,6 +87,14 @@ def test_a_fit_is_done_once_for_a_size_and_every_seed_starts_from_it(recipe: Rec
     assert starts == 2 * [Ref(stage="fit.weit.2x64")]
 
 
+def test_a_calibrated_start_is_held_to_the_weights_it_comes_from(recipe: Recipe) -> None:
+    assert recipe.bench
+    stage = trial(trials(recipe, recipe.bench, RATES).recipe, "short.mended.1x32.s0")
+    assert (stage.start, stage.ancestor) == (Ref(stage="condense.mended"), Ref(stage="ancestor"))
+    assert stage.calibrate
+    assert stage.calibrate.samples == 64
+
+
 def test_learning_rates_are_tried_for_scratch_at_every_size(recipe: Recipe) -> None:
     assert recipe.bench
     planned, names = tuning(recipe, recipe.bench)
@@ -116,6 +125,7 @@ def test_quick_changes_what_it_says_and_set_comes_after_it(path: Path) -> None:
         ("{name: front}}", "{name: front}, fit: {steps: 1}}", r"starts\.front\.fit: .*'front' has nothing to fit"),
         ("depth: 1, width: 32, heads: 2", "depth: 1, width: 30, heads: 4", r"sizes\.0: heads: 4 does not divide"),
         ("depth: 1, width: 32, heads: 2", "depth: 2, width: 64, heads: 2", r"bench: sizes: 2x64 stands there twice"),
+        ("{learngene: {stage: weit}, fit", "{learngene: {stage: weit}, calibrate: {}, fit", r"calibrate needs weights"),
         ("    selection:", "    scratch:", r"bench: starts: 'scratch' is always compared"),
         ("  seeds: [0, 1]", "  seeds: [0, 0]", r"bench: seeds: a seed stands there twice"),
         (", tune_steps: 10", "", r"bench\.reference: tune_steps is missing"),
