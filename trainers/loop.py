@@ -73,7 +73,8 @@ def train(
     first = checkpoints.resume(folder / "checkpoints", engine)
     if first == 0 and optimizer_state is not None:
         engine.adopt(optimizer_state)
-    metrics = MetricsFile(folder / "metrics.jsonl", world, after=first)
+    # Without a checkpoint even what was noted before the first step is noted again.
+    metrics = MetricsFile(folder / "metrics.jsonl", world, after=first or -1)
     if first == 0 and data.train.skipped:
         metrics.write(0, skipped_samples=data.train.skipped)
     losses = Losses(world, training.batch, after=first)

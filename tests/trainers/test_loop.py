@@ -77,6 +77,22 @@ def test_metrics_hold_every_step_once_in_order(tmp_path: Path) -> None:
     assert [row["step"] for row in rows if "accuracy" in row] == [4, 8, 12]
 
 
+def test_a_training_that_is_killed_before_its_first_checkpoint_begins_its_metrics_anew(tmp_path: Path) -> None:
+    def begin(kill_at: int) -> None:
+        def progress(at: Progress) -> None:
+            if at.step == kill_at:
+                raise KilledError
+
+        settings = Execution(checkpoint_every=12)
+        train(make("plain"), Task(), pico_data(), SETTINGS, settings, tmp_path, progress, score_at=(0.0, 0.5))
+
+    with pytest.raises(KilledError):
+        begin(kill_at=10)
+    begin(kill_at=0)
+    steps = [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl") if "accuracy" in row]
+    assert steps == [0, 4, 6, 8, 12]
+
+
 def test_half_a_line_of_a_killed_writer_is_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo', encoding="utf-8")
