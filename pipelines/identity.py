@@ -2,7 +2,7 @@
 
 A key covers the stage's function and its version, its config, the data's content, and what it starts from: keys of
 other stages, digests of folders and registry entries. Where it runs (`resources`), the names of stages and paths are
-not part of it.
+not part of it. What is null is left out, so a new field that is null unless given leaves old keys as they are.
 """
 
 from typing import Any
@@ -39,13 +39,13 @@ def stage_keys(recipe: Recipe) -> dict[str, str]:
 
 def describe(recipe: Recipe, stage: Stage, keys: dict[str, str]) -> dict[str, Any]:
     """What a stage's key is the hash of: `function`, `config`, `inputs` (identities by the place of the source)."""
-    config = stage.model_dump(mode="json", exclude={"resources"})
+    config = stage.model_dump(mode="json", exclude={"resources"}, exclude_none=True)
     inputs: dict[str, str] = {}
     for loc, source in sources(stage):
         _remove(config, loc)
         inputs[".".join(map(str, loc))] = identify(source, keys)
     if not isinstance(stage, Condense):  # closed forms see weights only
-        shared = configure(recipe.family, recipe.config).model_dump(mode="json")
+        shared = configure(recipe.family, recipe.config).model_dump(mode="json", exclude_none=True)
         config |= {"on": {"family": recipe.family, "config": shared, "data": data_identity(recipe.data)}}
     return {"function": f"{stage.run}/{VERSIONS[stage.run]}", "config": config, "inputs": inputs}
 

@@ -1,10 +1,11 @@
 """Stage keys: what changes them and what does not."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from pipelines.identity import stage_keys
+from pipelines.identity import describe, stage_keys
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe
 
@@ -35,6 +36,13 @@ def test_the_stage_of_zero_does_not_matter() -> None:
 def test_the_learning_rate_matters_to_its_stage_and_what_depends_on_it() -> None:
     assert changed("stages.ancestor.train.lr=0.5") == {"ancestor", "front"}
     assert changed("stages.weit.train.lr=0.5") == {"weit"}
+
+
+def test_a_field_that_is_null_leaves_no_trace_and_is_told_apart_from_any_value() -> None:
+    """So stages that gain an optional field keep their keys."""
+    recipe = load_recipe(RECIPE)
+    assert "null" not in json.dumps(describe(recipe, recipe.stages["ancestor"], {})["config"])
+    assert changed("stages.ancestor.train.clip=null") == {"ancestor", "front"}
 
 
 def test_options_of_a_method_matter_to_its_stage_only() -> None:

@@ -16,7 +16,7 @@ def identity(spec: Data) -> dict[str, Any]:
 
     The first call reads all files to digest them; the digests are cached by path, size and modification time.
     """
-    fields = {"format": FORMAT, **spec.model_dump(mode="json", exclude=_ELSEWHERE)}
+    fields = {"format": FORMAT, **spec.model_dump(mode="json", exclude=_ELSEWHERE, exclude_none=True)}
     if isinstance(spec, Digits):
         return fields
     if isinstance(spec, Text):
