@@ -26,6 +26,7 @@ app = typer.Typer(
 
 RecipePath = Annotated[Path, typer.Argument(help="A recipe (YAML).", show_default=False)]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a field: data.path=shards (repeatable).")]
+Address = Annotated[str, typer.Option(help="Where: 'local' (embedded Ray), 'auto', or HOST:PORT of a running Ray.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Reference = Annotated[
     str, typer.Argument(help="NAME, NAME@alias, NAME:version, or a learngene's folder.", show_default=False)
@@ -35,9 +36,7 @@ Reference = Annotated[
 @app.command()
 def run(
     recipe: RecipePath,
-    address: Annotated[
-        str, typer.Option(help="Where: 'local' (embedded Ray), 'auto', or HOST:PORT of a running Ray.")
-    ] = "local",
+    address: Address = "local",
     overrides: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -190,9 +189,7 @@ def bench(
     recipe: RecipePath,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default="bench-NAME")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The smaller bench that the recipe names.")] = False,
-    address: Annotated[
-        str, typer.Option(help="Where: 'local' (embedded Ray), 'auto', or HOST:PORT of a running Ray.")
-    ] = "local",
+    address: Address = "local",
     overrides: Sets = None,
     as_json: Json = False,
 ) -> None:

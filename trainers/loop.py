@@ -81,7 +81,7 @@ def train(
     flops = Flops(world, before=last_value(folder / "metrics.jsonl", "flops"))
     scored = {max(1, round(share * total)) if share else 0 for share in score_at}
     if first == 0 and 0 in scored:
-        metrics.write(0, flops=flops.total, **evaluate(engine.forward, module, objective, data, world))
+        _score(engine, objective, data, metrics, 0, flops)
     for step in range(first, total):
         loss = _accumulate(engine, objective, batches, step, flops)
         lr = training.lr * schedule(step, total, training.warmup)
@@ -101,9 +101,7 @@ def train(
         if at_scores or at_checkpoint:
             module.share_statistics(world)
         if at_scores:
-            scores = evaluate(engine.forward, module, objective, data, world)
-            refuse_non_finite("the loss on held-out samples", scores["eval_loss"], done)
-            metrics.write(done, flops=flops.total, **scores)
+            _score(engine, objective, data, metrics, done, flops)
         if at_checkpoint:
             checkpoints.save(folder / "checkpoints", done, engine)
     return engine
@@ -115,6 +113,12 @@ def schedule(step: int, total: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + cos(pi * (step - rising) / max(1, total - rising)))
+
+
+def _score(engine: Engine, objective: Objective, data: Dataset, metrics: MetricsFile, step: int, flops: Flops) -> None:
+    scores = evaluate(engine.forward, engine.module, objective, data, engine.world)
+    refuse_non_finite("the loss on held-out samples", scores["eval_loss"], step)
+    metrics.write(step, flops=flops.total, **scores)
 
 
 def _accumulate(engine: Engine, objective: Objective, batches: Batches, step: int, flops: Flops) -> Tensor:

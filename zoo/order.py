@@ -41,6 +41,17 @@ def ranked_axes(arch: Architecture) -> list[str]:
     return [name for name in names if not (name == STREAM and arch.family.rotates)]
 
 
+def places_of(name: str, arch: Architecture) -> list[tuple[str, int]]:
+    """Every stack that has the axis, by key, and the axis's number there."""
+    return [(key, i) for key in arch.kinds for i, axis in enumerate(arch.axes(key)) if axis.name == name]
+
+
+def is_private(name: str, arch: Architecture) -> bool:
+    """Whether every layer may order the units of this axis by itself: nothing else has them."""
+    prefixes = {key.removesuffix(arch.kinds[key].name) for key, _ in places_of(name, arch)}
+    return name != STREAM and len(prefixes) == 1 and "{layer}" in prefixes.pop()
+
+
 def layer_importance(stacks: Stacks, arch: Architecture) -> dict[str, Tensor]:
     """How much every layer adds to its input, by the prefix of repeated layers: `(L,)` float32.
 
@@ -135,10 +146,9 @@ def _principal(spread: Tensor) -> Tensor:
 
 def _ranked(stacks: dict[str, Tensor], arch: Architecture, name: str) -> dict[str, Tensor]:
     """Sort the units of one axis: layer by layer where only one run of repeated layers has it."""
-    places = [(key, i) for key in arch.kinds for i, axis in enumerate(arch.axes(key)) if axis.name == name]
-    prefixes = {key.removesuffix(arch.kinds[key].name) for key, _ in places}
-    private = len(prefixes) == 1 and all("{layer}" in prefix for prefix in prefixes) and name != STREAM
-    order = _importance(stacks, arch, places, private=private).argsort(dim=-1, descending=True, stable=True)
+    places = places_of(name, arch)
+    importance = _importance(stacks, arch, places, private=is_private(name, arch))
+    order = importance.argsort(dim=-1, descending=True, stable=True)
     sorted_ = dict(stacks)
     for key, i in places:
         channels = arch.axes(key)[i].factors[-1] if name == HEAD else 1

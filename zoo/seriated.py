@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.architecture import Architecture, Stacks
 from zoo.family import Axis
-from zoo.order import HEAD, STREAM
+from zoo.order import HEAD, is_private, places_of
 from zoo.transforms import seriation
 
 Place = tuple[str, int]
@@ -46,21 +46,14 @@ def _standard(stack: Tensor, axes: tuple[Axis, ...]) -> Tensor:
 def _views(arch: Architecture) -> Iterator[Views]:
     """One for every set of units that may be ordered apart from all others; heads after their channels."""
     for name in dict.fromkeys(axis.name for key in arch.kinds for axis in arch.axes(key) if axis.role in ("out", "in")):
-        places = [(key, i) for key in arch.kinds for i, axis in enumerate(arch.axes(key)) if axis.name == name]
+        places = places_of(name, arch)
         if name != HEAD:
-            yield partial(_units, places, private=_private(places, arch))
+            yield partial(_units, places, private=is_private(name, arch))
             continue
         for head in range(arch.size.heads):
             yield partial(_channels, places, arch, head, ("query", "key"))
             yield partial(_channels, places, arch, head, ("value", "out"))
         yield lambda stacks, places=places: [_by_head(stacks[key], i, arch).mT for key, i in places]
-
-
-def _private(places: list[Place], arch: Architecture) -> bool:
-    """Whether every layer may order these units by itself: nothing else has them."""
-    prefixes = {key.removesuffix(arch.kinds[key].name) for key, _ in places}
-    in_stream = any(arch.axes(key)[i].name == STREAM for key, i in places)
-    return not in_stream and len(prefixes) == 1 and "{layer}" in prefixes.pop()
 
 
 def _units(places: list[Place], stacks: Stacks, *, private: bool) -> list[Tensor]:

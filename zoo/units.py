@@ -80,6 +80,16 @@ def stack_layers(x: Tensor, key: str, target: Architecture) -> Tensor:
     return cycle(x, 0, first.extent) if first.role == "layer" else x
 
 
+def insert_layers(x: Tensor, depth: int, *, silent: bool) -> Tensor:
+    """Layer `i` of M copies layer `floor(i L / M)`; where `silent`, all but the first copy of a layer are 0."""
+    origin = torch.arange(depth, device=x.device) * len(x) // depth
+    grown = x.index_select(0, origin)
+    if not silent:
+        return grown
+    new = origin.diff(prepend=origin[:1] - 1) == 0
+    return grown.masked_fill(new.view(-1, *[1] * (x.ndim - 1)), 0)
+
+
 def _axes(key: str, source: Architecture, target: Architecture) -> list[tuple[int, Axis, Axis]]:
     pairs = zip(source.axes(key), target.axes(key), strict=True)
     return [(i, before, after) for i, (before, after) in enumerate(pairs)]

@@ -6,10 +6,9 @@ scores (of this start, of scratch's short and long training), `speed_up` is the 
 
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from pipelines.bench.metrics import Line, lines
+from pipelines.bench.metrics import Line, lines, long_scores
 from pipelines.bench.results import SCRATCH, Results
 
 if TYPE_CHECKING:
@@ -52,9 +51,9 @@ def _numbers(results: Results, start: str) -> dict[str, float]:
 
 
 def _row(results: Results, table: Mapping[Any, Line], line: Line) -> dict[str, float]:
-    long = [o.test[results.metric] for o in results.reference if o.size == line.size]
+    long = long_scores(results)[line.size]
     # what is not reached is a number as well: it replaces that of an earlier run of the bench
-    row = {results.metric: line.test.mean, "reference": mean(long), "speed_up": line.race.speed_up or 0.0}
+    row = {results.metric: line.test.mean, "reference": long.mean, "speed_up": line.race.speed_up or 0.0}
     if (SCRATCH, line.size) in table:
         row["scratch"] = table[SCRATCH, line.size].test.mean
     return row

@@ -4,6 +4,7 @@ import os
 import platform
 from importlib.metadata import version
 
+from pipelines.bench.metrics import sign
 from pipelines.bench.results import Ancestor, Cost, Metric, Outcome, Point, Results, Skipped
 from pipelines.bench.spec import Bench
 from pipelines.bench.trials import Cell, Plan
@@ -30,11 +31,10 @@ def best_rates(
     names: dict[str, dict[float, str]], keys: dict[str, str], store: Store, metric: Metric
 ) -> dict[str, float]:
     """By size the learning rate with the best last score on held-out training samples, among those that converged."""
-    sign = 1 if metric == "accuracy" else -1
     best: dict[str, float] = {}
     for size, by_rate in names.items():
         scores = {lr: read_scores(store, keys[name]) for lr, name in by_rate.items()}
-        last = {lr: sign * s.points[-1][metric] for lr, s in scores.items() if s.diverged is None}
+        last = {lr: sign(metric) * s.points[-1][metric] for lr, s in scores.items() if s.diverged is None}
         if not last:
             raise DivergedError(
                 f"bench.reference.lr: scratch diverges at {size} with all of {', '.join(map(str, by_rate))}"

@@ -94,6 +94,14 @@ def lines(results: Results) -> list[Line]:
     return [_line(results, group) for group in groups.values()]
 
 
+def long_scores(results: Results) -> dict[Size, Spread]:
+    """The test scores of scratch's long training at every size."""
+    scores: dict[Size, list[float]] = {}
+    for outcome in results.reference:
+        scores.setdefault(outcome.size, []).append(outcome.test[results.metric])
+    return {size: Spread.of(values) for size, values in scores.items()}
+
+
 def reach(outcome: Outcome, target: float, metric: Metric) -> Cost | None:
     """Steps and FLOPs until the curve is first at `target`, linear between points; None if it never is."""
     s = sign(metric)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipelines.bench.evidence import log_evidence
 from pipelines.bench.gather import best_rates, gather, metric_of
+from pipelines.bench.metrics import sign
 from pipelines.bench.report import RESULTS, write
 from pipelines.bench.results import Results
 from pipelines.bench.trials import Plan, trials, tuning
@@ -81,12 +82,11 @@ def _keep_ready(planned: Plan, results: Results, store: Store, folder: Path) -> 
     """Of the first seed's models of every size, copy the best one that started from a learngene of ours."""
     keys = stage_keys(planned.recipe)
     stages = {(cell.start, cell.size, cell.seed): cell.stage for cell in planned.cells if cell.kind == "short"}
-    sign = 1 if results.metric == "accuracy" else -1
     for size in results.sizes:
         ours = [o for o in results.outcomes if o.start in results.ours and o.size == size]
         first = [o for o in ours if o.seed == ours[0].seed]
         if first:
-            best = max(first, key=lambda o: sign * o.test[results.metric])
+            best = max(first, key=lambda o: sign(results.metric) * o.test[results.metric])
             model = store.verified(keys[stages[best.start, size, best.seed]]) / MODEL
             shutil.copytree(model, folder / "ready" / str(size))
 

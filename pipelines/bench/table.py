@@ -6,7 +6,7 @@ from statistics import mean, median_low
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from pipelines.bench.metrics import Duel, Line, Spread, duels, lines, sign
+from pipelines.bench.metrics import Duel, Line, Spread, duels, lines, long_scores, sign
 from pipelines.bench.results import SCRATCH, Metric, Results
 from zoo.size import Size
 
@@ -55,7 +55,7 @@ def markdown(results: Results) -> str:
 
 def summary(results: Results) -> Table:
     """For the terminal: one row a start, the best first."""
-    table, long, winners = lines(results), _long(results), _winners(results)
+    table, long, winners = lines(results), long_scores(results), _winners(results)
     shown = Table("start", "sizes", results.metric, "speed-up (median)", "best at", box=SIMPLE_HEAD, title=results.name)
     rows: list[tuple[float, tuple[str, ...]]] = []
     for start in results.starts:
@@ -95,14 +95,6 @@ def _winners(results: Results) -> list[str]:
     return [line.start for line in best.values()]
 
 
-def _long(results: Results) -> dict[Size, Spread]:
-    """The test scores of scratch's long training at every size."""
-    scores: dict[Size, list[float]] = {}
-    for outcome in results.reference:
-        scores.setdefault(outcome.size, []).append(outcome.test[results.metric])
-    return {size: Spread.of(values) for size, values in scores.items()}
-
-
 def _by_size(
     results: Results, table: list[Line], cell: Callable[[Line], str], *, reference: bool = False, without: str = ""
 ) -> str:
@@ -115,7 +107,7 @@ def _by_size(
         if start != without
     ]
     if reference:
-        rows.append(["scratch, long", *(spread(value, results.metric) for value in _long(results).values())])
+        rows.append(["scratch, long", *(spread(value, results.metric) for value in long_scores(results).values())])
     return pipe_table(head, rows)
 
 

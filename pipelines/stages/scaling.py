@@ -15,6 +15,7 @@ from trainers.loop import OptimizerState, train
 from trainers.metrics import MetricsFile, last_value, read_metrics
 from trainers.widened import Widened
 from trainers.world import World
+from zoo import Size
 from zoo.errors import BadInputError, DivergedError
 from zoo.files import write_json
 from zoo.methods.mupscaling import MuPScaling
@@ -33,7 +34,7 @@ def widen(job: Job) -> None:
         best = json.loads((job.inputs["tuned"] / TUNED).read_text(encoding="utf-8"))["best"]
         method = method.model_copy(update={"noise": best["noise"]})
         training = training.model_copy(update={"lr": best["lr"]})
-    data, module = job.data(), _widened(job, stage, method)
+    data, module = job.data(), widened(job, "weights", stage.size, method)
     origin = f"Widened from {module.narrow.size} to {stage.size} by recipe `{job.recipe.name}` (mu-pscaling)."
     train_stage(
         job,
@@ -77,7 +78,7 @@ def _try(job: Job, data: Dataset, method: MuPScaling, training: Training, folder
     """The held-out loss at the end of one training (None: it diverged)."""
     stage = job.stage
     assert isinstance(stage, Tune)
-    module = _widened(job, stage, method)
+    module = widened(job, "weights", stage.size, method)
     objective, state = task_objective(module.arch, training), _state(job, stage, module)
     try:
         train(module, objective, data, training, stage.resources, folder, optimizer_state=state)
@@ -86,11 +87,12 @@ def _try(job: Job, data: Dataset, method: MuPScaling, training: Training, folder
     return read_metrics(folder / METRICS)[-1]["eval_loss"]
 
 
-def _widened(job: Job, stage: Widen | Tune, method: MuPScaling) -> Widened:
-    narrow = job.checkpoint("weights")
-    job.check("weights", narrow.arch)
+def widened(job: Job, field: str, size: Size, method: MuPScaling) -> Widened:
+    """The model that mu-pscaling makes of the weights in `field`. Raises `BadInputError` with the place."""
+    narrow = job.checkpoint(field)
+    job.check(field, narrow.arch)
     try:
-        return Widened(narrow, stage.size, method)
+        return Widened(narrow, size, method)
     except BadInputError as error:
         raise job.refuse("size", str(error)) from error
 

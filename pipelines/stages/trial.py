@@ -8,6 +8,7 @@ from pipelines.recipe_stages import Score, Trial
 from pipelines.sources import start_weights
 from pipelines.stages.common import Job, task_objective, train_stage
 from pipelines.stages.plain import save_trained
+from pipelines.stages.scaling import widened
 from pipelines.store import METRICS, OUTPUT
 from trainers.calibration import calibrate
 from trainers.config import Training
@@ -16,12 +17,10 @@ from trainers.evaluate import evaluate
 from trainers.flops import FlopCounter
 from trainers.metrics import read_metrics
 from trainers.parametrization import Plain
-from trainers.widened import Widened
 from trainers.world import World
 from zoo import Architecture, Checkpoint, Size
-from zoo.errors import BadInputError, DivergedError
+from zoo.errors import DivergedError
 from zoo.files import write_json
-from zoo.methods.mupscaling import MuPScaling
 
 SCORES, MODEL = "scores.json", "model"
 
@@ -87,22 +86,13 @@ def _start(job: Job, stage: Trial, arch: Architecture, data: Dataset) -> tuple[P
     """The model before its training, and the FLOPs that a calibration took."""
     seed = stage.train.seed
     if stage.widen:
-        return _widened(job, stage, stage.widen), 0.0
+        return widened(job, "start", stage.size, stage.widen.model_copy(update={"seed": seed})), 0.0
     weights = start_weights(job.inputs["start"], arch, seed) if stage.start else None
     if stage.calibrate is None or weights is None:
         return Plain(arch, weights, seed=seed), 0.0
     with FlopCounter() as counter:
         mended = calibrate(Checkpoint(arch, weights), job.checkpoint("ancestor"), data, stage.calibrate)
     return Plain(arch, mended.weights), float(counter.flops)
-
-
-def _widened(job: Job, stage: Trial, method: MuPScaling) -> Widened:
-    narrow = job.checkpoint("start")
-    job.check("start", narrow.arch)
-    try:
-        return Widened(narrow, stage.size, method.model_copy(update={"seed": stage.train.seed}))
-    except BadInputError as error:
-        raise job.refuse("size", str(error)) from error
 
 
 def _point(row: dict[str, float]) -> dict[str, float]:

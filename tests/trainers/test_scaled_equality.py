@@ -1,6 +1,6 @@
 """A widened model with a scaled optimizer goes on computing, layer by layer, what its narrow ancestor computes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -26,6 +26,7 @@ ADAMS: dict[str, Make] = {
 }
 OPTIMIZERS = SGDS | ADAMS
 optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+pytestmark = pytest.mark.usefixtures("one_thread")
 clipping = pytest.mark.parametrize("clip", [None, 0.5], ids=["unclipped", "clipped"])
 GRID = ("vit", "resnet", "bert", "gpt2")
 """The families for every optimizer; the others see one."""
@@ -34,15 +35,6 @@ GRID = ("vit", "resnet", "bert", "gpt2")
 def fused(optimizer: str) -> Make:
     """The implementation that engines use."""
     return partial(OPTIMIZERS[optimizer], fused=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are faster so, and kinder to whoever shares the machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @clipping

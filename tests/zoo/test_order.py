@@ -1,5 +1,6 @@
 """Units in an order in which neighbours are alike: the same function, more energy in low frequencies."""
 
+from collections.abc import Callable
 from itertools import permutations
 
 import pytest
@@ -15,6 +16,7 @@ from zoo.architecture import Architecture, Stacks
 from zoo.methods.base import ClosedForm
 from zoo.methods.bot import BoT
 from zoo.methods.front import Front
+from zoo.order import ordered
 from zoo.seriated import seriated
 from zoo.transforms import dct, seriation
 
@@ -41,10 +43,13 @@ def shuffled(stacks: Stacks, arch: Architecture) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("family", PICOS)
-def test_the_order_does_not_change_what_a_network_computes(family: str) -> None:
+@pytest.mark.parametrize("change", [seriated, ordered])
+def test_an_order_does_not_change_what_a_network_computes(
+    family: str, change: Callable[[Stacks, Architecture], Stacks]
+) -> None:
     arch = pico(family)
     weights = trained(arch, dtype=DOUBLE)
-    changed = arch.unstack(seriated(arch.stack(weights), arch))
+    changed = arch.unstack(change(arch.stack(weights), arch))
     assert any(not torch.equal(changed[name], weights[name]) for name in weights)
     torch.testing.assert_close(outputs(arch, changed), outputs(arch, weights), rtol=1e-9, atol=1e-9)
 

@@ -11,6 +11,7 @@ from zoo.families import architecture
 from zoo.size import Size
 
 VOCAB, LENGTH, LABELS = 40, 9, 3
+UNKNOWN = "?"
 WORDS = ("sea", "salt", "wind", "wave", "ship", "sail")
 
 
@@ -48,8 +49,8 @@ def output(model: Any, *args: Any, **inputs: Any) -> torch.Tensor:
 
 def tokenizer(*special: str) -> str:
     """A `tokenizer.json` of a few words after the special tokens; pairs are framed and their segments told apart."""
-    ids = {name: i for i, name in enumerate((*special, "?", *WORDS))}
-    made = Tokenizer(models.WordLevel(ids, unk_token="?"))  # noqa: S106
+    ids = {name: i for i, name in enumerate((*special, UNKNOWN, *WORDS))}
+    made = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     made.add_special_tokens(list(special))
     first, last = special[0], special[-1]

@@ -18,7 +18,7 @@ from zoo.architecture import Architecture
 from zoo.methods.base import Tensors
 from zoo.methods.whole import Whole, narrowed, only
 from zoo.size import LegalSizes, Range
-from zoo.units import cancelling, copies_inputs, widen
+from zoo.units import cancelling, copies_inputs, insert_layers, widen
 
 
 class Lemon(Whole, frozen=True):
@@ -43,7 +43,9 @@ class Lemon(Whole, frozen=True):
         generator = torch.Generator().manual_seed(self.seed)
         stacks: dict[str, Tensor] = {}
         for key, kind in target.kinds.items():
-            x = _insert(tensors[key], key, target, zero=kind.closes_branch)
+            x, first = tensors[key], target.axes(key)[0]
+            if first.role == "layer" and first.extent > len(x):
+                x = insert_layers(x, first.extent, silent=kind.closes_branch)
             stacks[key] = widen(x, key, source, target)
             if copies_inputs(key, source, target):
                 dims = [i for i, axis in enumerate(source.axes(key)) if axis.role not in ("layer", "part")]
@@ -55,16 +57,3 @@ class Lemon(Whole, frozen=True):
                     normal = torch.randn(part.shape, generator=generator, dtype=x.dtype).to(x)
                     part.addcmul_(cancelling(normal, key, source, target), spread)
         return stacks
-
-
-def _insert(x: Tensor, key: str, target: Architecture, *, zero: bool) -> Tensor:
-    """Layer `i` of M copies layer `floor(i L / M)`; where `zero`, all but the first copy of a layer are 0."""
-    first = target.axes(key)[0]
-    if first.role != "layer" or first.extent == len(x):
-        return x
-    layers = torch.arange(first.extent, device=x.device) * len(x) // first.extent
-    grown = x.index_select(0, layers)
-    if not zero:
-        return grown
-    new = layers.diff(prepend=layers[:1] - 1) == 0
-    return grown.masked_fill(new.view(-1, *[1] * (x.ndim - 1)), 0)

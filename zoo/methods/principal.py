@@ -24,6 +24,7 @@ from zoo.order import STREAM, layer_importance, ordered
 from zoo.size import LegalSizes
 from zoo.transforms import dct
 from zoo.transforms.axes import cycle, cycle_inputs
+from zoo.units import insert_layers
 
 LAYERS = "importance/"
 
@@ -100,12 +101,7 @@ def _layers(x: Tensor, importance: Tensor, depth: int, *, silent: bool) -> Tenso
     if depth <= len(x):
         chosen = importance[:-1].topk(depth - 1).indices.sort().values
         return torch.cat([x[chosen], x[-1:]])
-    origin = torch.arange(depth) * len(x) // depth
-    grown = x[origin]
-    if not silent:
-        return grown
-    copies = origin.diff(prepend=origin[:1] - 1) == 0
-    return grown.masked_fill(copies.view(-1, *[1] * (x.ndim - 1)), 0)
+    return insert_layers(x, depth, silent=silent)
 
 
 def _divided(x: Tensor, i: int, units: int, kind: Kind) -> Tensor:
