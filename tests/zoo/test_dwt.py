@@ -1,4 +1,4 @@
-"""The wavelet transform along an axis, and resizing with it."""
+"""The approximations of the wavelet transform along an axis."""
 
 from collections.abc import Callable
 
@@ -43,35 +43,24 @@ def test_every_wavelet_agrees_with_pywavelets_even_where_its_filter_wraps_around
 ) -> None:
     x = randn(3, n, 2, dtype=dtype)
     for name in NAMES:
-        wanted = [torch.from_numpy(band) for band in pywt.dwt(x.double().numpy(), name, "periodization", axis=1)]
-        for got, want in zip(dwt.split(x, 1, name), wanted, strict=True):
-            assert got.dtype == dtype
-            assert relative_error(got, want) < bound, name
-        back = torch.from_numpy(pywt.idwt(wanted[0].numpy(), wanted[1].numpy(), name, "periodization", axis=1))
-        assert relative_error(dwt.merge(wanted[0].to(dtype), wanted[1].to(dtype), 1, name), back) < bound, name
-
-
-@few
-@given(signals(), exact)
-def test_what_was_split_merges_again(signal: tuple[Tensor, int], wavelet: str) -> None:
-    x, axis = signal
-    x = torch.cat((x, -2 * x), axis)
-    assert_close(dwt.merge(*dwt.split(x, axis, wavelet), axis, wavelet), x)
+        low, _ = pywt.dwt(x.double().numpy(), name, "periodization", axis=1)
+        got = dwt.down(x, 1, 1, name)
+        assert got.dtype == dtype
+        assert relative_error(got, torch.from_numpy(low)) < bound, name
+        long = torch.from_numpy(pywt.idwt(x.double().numpy(), None, name, "periodization", axis=1))
+        assert relative_error(dwt.up(x, 1, 1, name), long) < bound, name
 
 
 @few
 @given(signals(), wavelets, st.integers(0, 3))
-def test_down_keeps_the_approximation_of_every_level_and_up_adds_zero_details(
+def test_any_axis_may_be_transformed_also_on_the_meta_device(
     signal: tuple[Tensor, int], wavelet: str, levels: int
 ) -> None:
     x, axis = signal
-    low = long = torch.cat([x] * 2**levels, axis)
-    high = x
-    for _ in range(levels):
-        low, _ = dwt.split(low, axis, wavelet)
-        high = dwt.merge(high, torch.zeros_like(high), axis, wavelet)
-    assert_close(dwt.down(long, axis, levels, wavelet), low)
-    assert_close(dwt.up(x, axis, levels, wavelet), high)
+    longer = dwt.up(x, axis, levels, wavelet)
+    assert_close(longer.movedim(axis, 0), dwt.up(x.movedim(axis, 0), 0, levels, wavelet))
+    assert dwt.up(x.to("meta"), axis, levels, wavelet).shape == longer.shape
+    assert dwt.down(longer.to("meta"), axis, levels, wavelet).shape == x.shape
 
 
 @pytest.mark.parametrize("wavelet", NAMES)
@@ -86,7 +75,7 @@ def test_up_then_down_is_the_identity(wavelet: str) -> None:
 @pytest.mark.parametrize("wavelet", [name for name in NAMES if name != "dmey"])
 def test_up_then_down_is_the_identity_to_1e_5_in_single_precision(wavelet: str) -> None:
     x = randn(2, 48, dtype=torch.float32)
-    assert_close(dwt.resize(dwt.resize(x, 1, 192, wavelet), 1, 48, wavelet), x, rtol=0, atol=1e-5)
+    assert_close(dwt.down(dwt.up(x, 1, 2, wavelet), 1, 2, wavelet), x, rtol=0, atol=1e-5)
 
 
 @few
@@ -102,11 +91,9 @@ def test_a_level_down_multiplies_constants_by_the_root_of_two_and_a_level_up_div
 
 @pytest.mark.parametrize("wavelet", ["haar", "db4", "coif2", "bior4.4"])
 def test_all_transforms_are_differentiable_twice(wavelet: str) -> None:
-    transforms: list[Callable[[Tensor], Tensor | tuple[Tensor, ...]]] = [
-        lambda x: dwt.split(x, 1, wavelet),
-        lambda x: dwt.merge(x, x.square(), 0, wavelet),
-        lambda x: dwt.resize(x, 0, 3, wavelet),
-        lambda x: dwt.resize(x, 1, 21, wavelet),
+    transforms: list[Callable[[Tensor], Tensor]] = [
+        lambda x: dwt.down(x, 1, 2, wavelet),
+        lambda x: dwt.up(x, 0, 2, wavelet),
     ]
     for transform in transforms:
         x = randn(5, 4).requires_grad_()
@@ -125,55 +112,17 @@ def test_levels_are_the_fewest_that_reach_the_length(n: int, m: int) -> None:
     assert levels == 0 or (levels > 0) == (m > n)
 
 
-@few
-@given(signals(), lengths, wavelets)
-def test_resize_gives_the_length_also_on_the_meta_device(signal: tuple[Tensor, int], length: int, wavelet: str) -> None:
-    x, axis = signal
-    want = list(x.shape)
-    want[axis] = length
-    assert list(dwt.resize(x, axis, length, wavelet).shape) == want
-    assert list(dwt.resize(x.to("meta"), axis, length, wavelet).shape) == want
-
-
-@few
-@given(lengths, lengths, wavelets)
-def test_a_longer_axis_holds_the_first_entries_of_the_next_dyadic_one(n: int, more: int, wavelet: str) -> None:
-    x, length = randn(2, n), n + more
-    whole = dwt.up(x, 1, dwt.levels(n, length), wavelet)
-    longer = dwt.resize(x, 1, length, wavelet)
-    assert_close(longer, whole[:, :length])
-    assert longer.untyped_storage().nbytes() == longer.nbytes  # not a view that holds on to the rest
-
-
-@few
-@given(lengths, lengths, wavelets)
-def test_a_shorter_axis_continues_as_its_mirror_image(length: int, more: int, wavelet: str) -> None:
-    n = length + more
-    x, levels = randn(n, 2), -dwt.levels(n, length)
-    mirrored = torch.cat((x, x.flip(0)))[: length * 2**levels]
-    assert_close(dwt.resize(x, 0, length, wavelet), dwt.down(mirrored, 0, levels, wavelet))
-
-
-@few
-@given(signals(), wavelets)
-def test_the_same_length_is_the_same_tensor(signal: tuple[Tensor, int], wavelet: str) -> None:
-    x, axis = signal
-    assert dwt.resize(x, axis, x.shape[axis], wavelet) is x
-
-
 def test_haar_halves_by_sums_of_pairs_and_doubles_by_repeating() -> None:
     x = torch.tensor([1.0, 3.0, 5.0, 7.0])
-    assert_close(dwt.resize(x, 0, 2, "haar"), torch.tensor([4.0, 12.0]) / 2**0.5)
-    assert_close(dwt.resize(x, 0, 7, "haar"), torch.tensor([1.0, 1, 3, 3, 5, 5, 7]) / 2**0.5)
+    assert_close(dwt.down(x, 0, 1, "haar"), torch.tensor([4.0, 12.0]) / 2**0.5)
+    assert_close(dwt.up(x, 0, 1, "haar"), torch.tensor([1.0, 1, 3, 3, 5, 5, 7, 7]) / 2**0.5)
 
 
 def test_inputs_stay_as_they_are() -> None:
     x = randn(4, 6)
     before = x.clone()
-    dwt.merge(*dwt.split(x, 0, "db2"), 0, "db2")
-    dwt.merge(x, x, 1, "db2")
-    for length in (3, 4, 5, 12):
-        dwt.resize(x, 1, length, "db2")
+    dwt.down(x, 0, 2, "db2")
+    dwt.up(x, 1, 2, "db2")
     assert torch.equal(x, before)
 
 
@@ -182,7 +131,7 @@ def test_an_unknown_wavelet_is_refused_with_the_legal_ones(name: str) -> None:
     with pytest.raises(BadInputError, match=r"wavelet '.*haar, db1 \.\.\. db38, sym2 \.\.\. sym20, coif1 .*dmey"):
         dwt.check_wavelet(name)
     with pytest.raises(BadInputError, match="wavelet"):
-        dwt.resize(torch.ones(4), 0, 2, name)
+        dwt.down(torch.ones(4), 0, 1, name)
 
 
 def test_every_discrete_wavelet_is_legal() -> None:

@@ -1,10 +1,10 @@
-"""The discrete wavelet transform along one axis, periodized, and resizing an axis with it (BoT, arXiv 2603.07506).
+"""The approximations of the discrete wavelet transform along one axis, periodized (BoT, arXiv 2603.07506).
 
 One level of a signal of 2h entries and its inverse (PyWavelets, `mode="periodization"`), indices modulo the length:
 
-    a_k = sum_s g_s x_{2k+s},   d_k = sum_s g'_s x_{2k+s}   and   x_i = sum_{2k+s=i} (f_s a_k + f'_s d_k)
+    a_k = sum_s g_s x_{2k+s}   and   x_i = sum_{2k+s=i} f_s a_k + (what the details add)
 
-A signal counts as the approximation `a` of a longer one whose details `d` are zero, and shrinks by losing `d`. Even and
+A signal counts as the approximation `a` of a longer one whose details are zero, and shrinks by losing them. Even and
 odd entries are views, and every filter tap is one fused multiply-add of a view: for Haar that is two of them.
 """
 
@@ -21,12 +21,10 @@ Taps = tuple[tuple[int, float], ...]  # (s, weight)
 
 
 class Filters(NamedTuple):
-    """The taps of the low-pass and high-pass filters, of the transform and of its inverse."""
+    """The taps of the low-pass filters, of the transform and of its inverse."""
 
-    down_low: Taps
-    down_high: Taps
-    up_low: Taps
-    up_high: Taps
+    down: Taps
+    up: Taps
 
 
 def check_wavelet(name: str) -> str:
@@ -38,67 +36,31 @@ def check_wavelet(name: str) -> str:
     return name
 
 
-def split(x: Tensor, axis: int, wavelet: str) -> tuple[Tensor, Tensor]:
-    """Approximation and detail of `x`, one level: each has half of the even number of entries along `axis`."""
-    assert x.shape[axis] % 2 == 0, (x.shape, axis)
-    half, filters = x.shape[axis] // 2, _filters(wavelet)
-    return _Analysis.apply(x, axis, filters.down_low, half), _Analysis.apply(x, axis, filters.down_high, half)
-
-
-def merge(approximation: Tensor, detail: Tensor, axis: int, wavelet: str) -> Tensor:
-    """The signal that `split` took apart, twice as long along `axis`."""
-    assert approximation.shape == detail.shape, (approximation.shape, detail.shape)
-    length, filters = 2 * detail.shape[axis], _filters(wavelet)
-    smooth: Tensor = _Synthesis.apply(approximation, axis, filters.up_low, length)
-    return smooth.add_(_Synthesis.apply(detail, axis, filters.up_high, length))
-
-
 def down(x: Tensor, axis: int, levels: int, wavelet: str) -> Tensor:
     """The approximation after `levels` levels: `n / 2**levels` of n entries along `axis`, details are dropped."""
     assert x.shape[axis] % 2**levels == 0, (x.shape, axis, levels)
     for _ in range(levels):
-        x = _Analysis.apply(x, axis, _filters(wavelet).down_low, x.shape[axis] // 2)
+        x = _Analysis.apply(x, axis, _filters(wavelet).down, x.shape[axis] // 2)
     return x
 
 
 def up(x: Tensor, axis: int, levels: int, wavelet: str) -> Tensor:
     """The signal of `n * 2**levels` entries along `axis` whose approximation is `x`, and whose details are zero."""
-    return _grow(x, axis, x.shape[axis] * 2**levels, wavelet)
+    for _ in range(levels):
+        x = _Synthesis.apply(x, axis, _filters(wavelet).up, 2 * x.shape[axis])
+    return x
 
 
 def levels(n: int, m: int) -> int:
-    """How many levels `resize` takes from n to m entries: up if positive, down if negative."""
+    """How many levels the fewest are that lead from n entries to m or beyond: up if positive, down if negative."""
     return ((m - 1) // n).bit_length() - ((n - 1) // m).bit_length()
-
-
-def resize(x: Tensor, axis: int, length: int, wavelet: str) -> Tensor:
-    """Bring `axis` to `length` entries; `x` itself where it has them.
-
-    Growing goes `levels` levels up, and the first `length` entries stay. Shrinking goes down to `length` from a signal
-    that is long enough: `x` and its mirror image behind its last entry, which keeps the amplitude (zeros would lower
-    it) and the spread (repetitions of one entry add up in phase, and their mean square would grow).
-    """
-    n, steps = x.shape[axis], levels(x.shape[axis], length)
-    if steps >= 0:
-        return _grow(x, axis, length, wavelet)
-    missing = length * 2**-steps - n
-    if missing:
-        x = torch.cat((x, x.narrow(axis, n - missing, missing).flip(axis)), axis)
-    return down(x, axis, -steps, wavelet)
-
-
-def _grow(x: Tensor, axis: int, length: int, wavelet: str) -> Tensor:
-    while (n := x.shape[axis]) < length:
-        x = _Synthesis.apply(x, axis, _filters(wavelet).up_low, min(2 * n, length))
-    return x
 
 
 @lru_cache(maxsize=16)
 def _filters(wavelet: str) -> Filters:
     bank = Wavelet(check_wavelet(wavelet))
     first = 1 - bank.dec_len // 2
-    down_low, down_high = bank.dec_lo[::-1], bank.dec_hi[::-1]  # PyWavelets' are those of a convolution
-    taps = (down_low, down_high, bank.rec_lo, bank.rec_hi)
+    taps = (bank.dec_lo[::-1], bank.rec_lo)  # PyWavelets' are those of a convolution
     return Filters(*(tuple((s, weight) for s, weight in enumerate(filter, first) if weight) for filter in taps))
 
 
