@@ -5,9 +5,9 @@ import platform
 from importlib.metadata import version
 
 from pipelines.bench.metrics import sign
-from pipelines.bench.results import Ancestor, Cost, Metric, Outcome, Point, Results, Skipped
+from pipelines.bench.results import SCRATCH, Ancestor, Cost, Metric, Outcome, Point, Results, Skipped
 from pipelines.bench.spec import Bench
-from pipelines.bench.trials import Cell, Plan
+from pipelines.bench.trials import Cell, Plan, Rates
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import Ref, Source, inputs
 from pipelines.stages.trial import SCORES, Scores
@@ -28,23 +28,29 @@ def read_scores(store: Store, key: str) -> Scores:
 
 
 def best_rates(
-    names: dict[str, dict[float, str]], keys: dict[str, str], store: Store, metric: Metric
-) -> dict[str, float]:
-    """By size the learning rate with the best last score on held-out training samples, among those that converged."""
-    best: dict[str, float] = {}
-    for size, by_rate in names.items():
-        scores = {lr: read_scores(store, keys[name]) for lr, name in by_rate.items()}
-        last = {lr: sign(metric) * s.points[-1][metric] for lr, s in scores.items() if s.diverged is None}
-        if not last:
-            raise DivergedError(
-                f"bench.reference.lr: scratch diverges at {size} with all of {', '.join(map(str, by_rate))}"
-            )
-        best[size] = max(last, key=lambda lr: last[lr])
+    names: dict[str, dict[str, dict[float, str]]], keys: dict[str, str], store: Store, metric: Metric
+) -> Rates:
+    """The learning rates with the best last scores on held-out training samples, among those that converged.
+
+    Raises `DivergedError` where scratch has none; another start without one goes on with its first, and is reported.
+    """
+    best: Rates = {}
+    for start, by_size in names.items():
+        for size, by_rate in by_size.items():
+            scores = {lr: read_scores(store, keys[name]) for lr, name in by_rate.items()}
+            last = {lr: sign(metric) * s.points[-1][metric] for lr, s in scores.items() if s.diverged is None}
+            if not last and start == SCRATCH:
+                tried = ", ".join(map(str, by_rate))
+                raise DivergedError(f"bench.reference.lr: scratch diverges at {size} with all of {tried}")
+            best.setdefault(start, {})[size] = max(last or by_rate, key=lambda lr: last.get(lr, 0.0))
     return best
 
 
-def gather(plan: Plan, keys: dict[str, str], store: Store, command: str) -> Results:
-    """All outcomes. Raises `DivergedError` where the reference itself diverged; other starts are reported as such."""
+def gather(plan: Plan, keys: dict[str, str], store: Store, command: str, seconds: float) -> Results:
+    """All outcomes; `seconds` is what all stages took together, tries of learning rates too.
+
+    Raises `DivergedError` where the reference itself diverged; other starts are reported as such.
+    """
     metric, costs, bench = metric_of(plan.recipe), _Costs(plan.recipe, keys, store), plan.recipe.bench
     assert bench is not None
     outcomes: list[Outcome] = []
@@ -67,7 +73,8 @@ def gather(plan: Plan, keys: dict[str, str], store: Store, command: str) -> Resu
         ancestors=tuple(_ancestor(name, read_scores(store, keys[stage])) for name, stage in plan.ancestors.items()),
         ours=tuple(name for name, start in bench.starts.items() if not start.baseline),
         rates=plan.rates,
-        about=_about(plan.recipe, bench, command) | {"time": costs.time()},
+        about=_about(plan.recipe, bench, command)
+        | {"time": f"{seconds / 60:.0f} minutes of trainings, several at a time"},
     )
 
 
@@ -86,11 +93,6 @@ class _Costs:
         record = self._store.record(self._keys[name])
         assert record is not None, name
         return record.seconds
-
-    def time(self) -> str:
-        """What all stages took together."""
-        minutes = sum(self.seconds(name) for name in self._recipe.stages) / 60
-        return f"{minutes:.0f} minutes of trainings, several at a time"
 
     def of_source(self, source: Source | None) -> Cost:
         """Of a stage and all that it starts from; a folder and an entry of the registry are given, and cost nothing."""
@@ -128,12 +130,13 @@ def _about(recipe: Recipe, bench: Bench, command: str) -> dict[str, str]:
     length = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
     config = configure(recipe.family, recipe.config).model_dump_json(exclude_defaults=True)
     rates = ", ".join(f"{lr:g}" for lr in reference.lr)
+    short = f"chosen from {', '.join(f'{lr:g}' for lr in bench.lr)}" if bench.lr else f"{train.lr:g}"
     packages = ("learngene-zoo", "torch", "timm", "transformers")
     return {
         "command": command,
         "data": recipe.data.model_dump_json(exclude_defaults=True),
         "family": f"{recipe.family} {config}",
-        "training": f"{length}, batch {train.batch}, {train.optimizer}, learning rate {train.lr:g}",
+        "training": f"{length}, batch {train.batch}, {train.optimizer}, learning rate {short}",
         "reference": f"scratch, {reference.steps} steps, learning rate chosen from {rates}",
         "seeds": ", ".join(map(str, bench.seeds)),
         "hardware": f"{platform.machine()}, {os.cpu_count()} CPUs, {bench.resources.cpus_per_worker} per training",

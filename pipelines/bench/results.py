@@ -73,7 +73,7 @@ class Results(_Frozen):
     metric: which score is compared; `accuracy` rises, `eval_loss` falls.
     reference: scratch's long trainings, by size and seed; `outcomes` are the short ones, scratch's among them.
     ours: the starts that are this project's methods; the others are baselines.
-    rates: scratch's learning rate, chosen for it at every size (`str(size)`).
+    rates: the learning rates that were chosen, by start and size (`str(size)`); scratch's always are.
     about: what a reader needs to repeat this: command, hardware, versions, seeds, data, budgets.
     """
 
@@ -84,7 +84,7 @@ class Results(_Frozen):
     skipped: tuple[Skipped, ...]
     ancestors: tuple[Ancestor, ...]
     ours: tuple[str, ...]
-    rates: dict[str, float]
+    rates: dict[str, dict[str, float]]
     about: dict[str, str]
 
     @model_validator(mode="after")

@@ -61,15 +61,13 @@ def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:
 
             return stack.enter_context(connect(address))
 
-        rates = {str(size): bench.reference.lr[0] for size in bench.sizes}
-        if len(bench.reference.lr) > 1:
-            tries, names = tuning(recipe, bench)
-            _run(tries, store, cluster, "learning rates for scratch")
-            rates = best_rates(names, stage_keys(tries), store, metric_of(recipe))
-        planned = trials(recipe, bench, rates)
+        tries, names = tuning(recipe, bench)
+        tried = _run(tries, store, cluster, "learning rates") if names else []
+        planned = trials(recipe, bench, best_rates(names, stage_keys(tries), store, metric_of(recipe)))
         rows = _run(planned.recipe, store, cluster, "trials")
     entries = register(planned.recipe, store, rows)
-    results = gather(planned, {row.name: row.key for row in rows}, store, command)
+    seconds = {row.key: row.seconds for row in (*rows, *tried)}
+    results = gather(planned, {row.name: row.key for row in rows}, store, command, sum(seconds.values()))
     with atomic_folder(out) as folder:
         write(results, folder)
         if bench.keep:

@@ -59,6 +59,8 @@ class Bench(Strict):
     """Starts x sizes x seeds, each trained alike; scratch is always among them.
 
     train: the short training after initialisation, the same for all (but scratch has its own learning rate).
+    lr: the learning rates to choose from for every start at every size, by held-out training samples at the end of the
+        first seed's short training; left out, all starts have that of `train`.
     score_at: after which shares of the steps held-out training samples are scored.
     keep: keep the models of the first seed; of every size the best one of ours goes into `ready/` of the results.
     quick: overrides of the recipe (`{"bench.train.steps": 50}`) for `--quick`: a smaller bench of the same ranking.
@@ -67,6 +69,7 @@ class Bench(Strict):
     sizes: Annotated[tuple[Size, ...], Field(min_length=1)]
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
     train: Training
+    lr: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] | None = None
     reference: Reference
     starts: Annotated[dict[Name, Start], Field(min_length=1)]
     score_at: tuple[Share, ...] = (0.0, 0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)

@@ -47,6 +47,7 @@ def markdown(results: Results) -> str:
         "## What was spent",
         "In 10¹² FLOPs, means over the sizes; seconds are those of one training, on a machine that may be shared.",
         _costs(results, table),
+        *(["## Learning rates, chosen on held-out training samples", _rates(results)] if results.rates else []),
         *(["## Left out", _skipped(results)] if results.skipped else []),
         *(f"![{name}]({name}.png)" for name in ("curves", "speedup", "quality", "cost")),
     ]
@@ -192,6 +193,15 @@ def _tera(flops: float) -> str:
     return f"{flops / 1e12:,.0f}" if flops >= 1e14 else f"{flops / 1e12:.3g}"
 
 
+def _rates(results: Results) -> str:
+    sizes = [str(size) for size in results.sizes]
+    rows = [
+        [_name(results, start), *(f"{rates[size]:g}" if size in rates else "-" for size in sizes)]
+        for start, rates in results.rates.items()
+    ]
+    return pipe_table(["start", *sizes], rows)
+
+
 def _skipped(results: Results) -> str:
     by_reason: dict[tuple[str, str], list[str]] = {}
     for row in results.skipped:
@@ -201,8 +211,6 @@ def _skipped(results: Results) -> str:
 
 def _about(results: Results) -> str:
     facts = [f"- **{name}**: {value}" for name, value in results.about.items()]
-    rates = ", ".join(f"{rate:g} at {size}" for size, rate in results.rates.items())
-    facts.append(f"- **learning rate chosen for {SCRATCH}**: {rates}")
     for ancestor in results.ancestors:
         score = number(ancestor.test[results.metric], results.metric)
         facts.append(f"- **{ancestor.name}** ({ancestor.size}, {ancestor.parameters:,} parameters): {score}")

@@ -1,7 +1,8 @@
 """A bench as stages of a recipe: so its trials run, resume and are shared like any other stage."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from pipelines.bench.results import SCRATCH, Skipped
@@ -16,6 +17,8 @@ from zoo.families import configure
 from zoo.methods.mupscaling import MuPScaling
 
 Kind = Literal["short", "reference"]
+Rates = dict[str, dict[str, float]]
+"""A learning rate by start and `str(size)`."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,10 @@ class Cell:
 
 @dataclass
 class Plan:
-    """The recipe with the stages of its bench, what they mean, and scratch's learning rates by size."""
+    """The recipe with the stages of its bench, what they mean, and the learning rates by start and size."""
 
     recipe: Recipe
-    rates: dict[str, float]
+    rates: Rates
     cells: list[Cell] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     ancestors: dict[str, str] = field(default_factory=dict)
@@ -45,31 +48,44 @@ class Plan:
     """What the learngene of a start is, by the start's name."""
 
 
-def tuning(recipe: Recipe, bench: Bench) -> tuple[Recipe, dict[str, dict[float, str]]]:
-    """The recipe with the stages that try learning rates for scratch, and their names by size and rate."""
+def tuning(recipe: Recipe, bench: Bench) -> tuple[Recipe, dict[str, dict[str, dict[float, str]]]]:
+    """The recipe with the stages that try learning rates, and their names by start, size and rate.
+
+    A start's tries are the first seed's short trainings, so the best one is not trained again.
+    """
+    plan, first = Plan(recipe, {}), bench.seeds[0]
     stages: dict[str, Stage] = {}
-    names: dict[str, dict[float, str]] = {}
-    for size in bench.sizes:
-        for lr in bench.reference.lr:
-            name = f"tune.{size}.lr{lr:g}"
-            train = _training(bench, bench.seeds[0], steps=bench.reference.tune_steps, lr=lr)
-            stages[name] = _trial(bench, size=size, train=train, score_at=())
-            names.setdefault(str(size), {})[lr] = name
+    names: dict[str, dict[str, dict[float, str]]] = {}
+    if len(bench.reference.lr) > 1:
+        for size in bench.sizes:
+            for lr in bench.reference.lr:
+                name = f"tune.{SCRATCH}.{size}.lr{lr:g}"
+                train = _training(bench, first, steps=bench.reference.tune_steps, lr=lr)
+                stages[name] = _trial(bench, size=size, train=train, score_at=())
+                names.setdefault(SCRATCH, {}).setdefault(str(size), {})[lr] = name
+    for name, start in bench.starts.items() if bench.lr and len(bench.lr) > 1 else ():
+        tries = partial(_tries, bench, name)
+        stages |= _stages_of(recipe, bench, name, start, plan, tries)
+    for cell in plan.cells:
+        trial = stages[cell.stage]
+        assert isinstance(trial, Trial)
+        names.setdefault(cell.start, {}).setdefault(str(cell.size), {})[trial.train.lr] = cell.stage
     return _with_stages(recipe, stages), names
 
 
-def trials(recipe: Recipe, bench: Bench, rates: dict[str, float]) -> Plan:
-    """All trials; `rates` are scratch's learning rates by size."""
+def trials(recipe: Recipe, bench: Bench, rates: Rates) -> Plan:
+    """All trials; `rates` are what was chosen, and where nothing was the recipe's only one is taken."""
     plan, stages = Plan(recipe, rates), {}
     for size in bench.sizes:
+        lr = rates.get(SCRATCH, {}).get(str(size), bench.reference.lr[0])
         for seed in bench.seeds:
             lengths: dict[Kind, int | None] = {"reference": bench.reference.steps, "short": None}
             for kind, steps in lengths.items():
                 name = f"{kind}.{SCRATCH}.{size}.s{seed}"
-                stages[name] = _trial(bench, size=size, train=_training(bench, seed, steps=steps, lr=rates[str(size)]))
+                stages[name] = _trial(bench, size=size, train=_training(bench, seed, steps=steps, lr=lr))
                 plan.cells.append(Cell(name, SCRATCH, size, seed, kind))
     for name, start in bench.starts.items():
-        stages |= _stages_of(recipe, bench, name, start, plan)
+        stages |= _stages_of(recipe, bench, name, start, plan, partial(_seeds, bench, name, rates.get(name, {})))
     for label, source in _ancestors(recipe, bench):
         plan.ancestors[label] = f"score.{label}"
         stages[f"score.{label}"] = Score(run="score", weights=source)
@@ -77,8 +93,19 @@ def trials(recipe: Recipe, bench: Bench, rates: dict[str, float]) -> Plan:
     return plan
 
 
-def _stages_of(recipe: Recipe, bench: Bench, name: str, start: Start, plan: Plan) -> dict[str, Stage]:
-    """The stages of one start; what it cannot do goes to `plan.skipped`."""
+def _tries(bench: Bench, name: str, size: Size) -> dict[str, Training]:
+    return {f"tune.{name}.{size}.lr{lr:g}": _training(bench, bench.seeds[0], lr=lr) for lr in bench.lr or ()}
+
+
+def _seeds(bench: Bench, name: str, rates: dict[str, float], size: Size) -> dict[str, Training]:
+    lr = rates.get(str(size), bench.lr[0] if bench.lr else None)
+    return {f"short.{name}.{size}.s{seed}": _training(bench, seed, lr=lr) for seed in bench.seeds}
+
+
+def _stages_of(
+    recipe: Recipe, bench: Bench, name: str, start: Start, plan: Plan, trainings: Callable[[Size], dict[str, Training]]
+) -> dict[str, Stage]:
+    """The stages of one start, with its `trainings` of every size; what it cannot do goes to `plan.skipped`."""
     stages: dict[str, Stage] = {}
     given = start.learngene or start.weights
     assert given is not None
@@ -103,19 +130,18 @@ def _stages_of(recipe: Recipe, bench: Bench, name: str, start: Start, plan: Plan
             fit = f"fit.{name}.{size}"
             stages[fit] = Fit(run="fit", learngene=learngene, size=size, train=start.fit, resources=bench.resources)
             source = Ref(stage=fit)
-        for seed in bench.seeds:
-            stage = f"short.{name}.{size}.s{seed}"
+        for stage, train in trainings(size).items():
             stages[stage] = _trial(
                 bench,
                 size=size,
-                train=_training(bench, seed),
+                train=train,
                 start=source,
                 widen=method if widens else None,
                 calibrate=start.calibrate,
                 ancestor=start.weights if start.calibrate else None,
-                keep=bench.keep and seed == bench.seeds[0],
+                keep=bench.keep and train.seed == bench.seeds[0],
             )
-            plan.cells.append(Cell(stage, name, size, seed, "short", learngene, fit))
+            plan.cells.append(Cell(stage, name, size, train.seed, "short", learngene, fit))
     return stages
 
 

@@ -51,7 +51,7 @@ def make(metric: Metric) -> Results:
             Ancestor(name="ancestor", size=SIZES[0], parameters=9000, test={"accuracy": 0.7, "eval_loss": 0.4}),
         ),
         ours=("ours",),
-        rates={"1x8": 1e-3, "2x16": 2e-3},
+        rates={"scratch": {"1x8": 1e-3, "2x16": 2e-3}, "theirs": {"1x8": 5e-4}},
         about={"command": "zoo bench pico.yaml"},
     )
 

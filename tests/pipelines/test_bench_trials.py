@@ -39,7 +39,7 @@ bench:
     selection: {weights: {stage: ancestor}, method: {name: selection}, baseline: true}
   quick: {bench.seeds: [0], stages.ancestor.train.steps: 2}
 """
-RATES = {"1x32": 1e-3, "2x64": 2e-3}
+RATES = {"scratch": {"1x32": 1e-3, "2x64": 2e-3}}
 
 
 @pytest.fixture
@@ -98,9 +98,23 @@ def test_a_calibrated_start_is_held_to_the_weights_it_comes_from(recipe: Recipe)
 def test_learning_rates_are_tried_for_scratch_at_every_size(recipe: Recipe) -> None:
     assert recipe.bench
     planned, names = tuning(recipe, recipe.bench)
-    assert list(names) == ["1x32", "2x64"]
-    tried = [trial(planned, name) for name in names["2x64"].values()]
+    assert {start: list(sizes) for start, sizes in names.items()} == {"scratch": ["1x32", "2x64"]}
+    tried = [trial(planned, name) for name in names["scratch"]["2x64"].values()]
     assert [(stage.start, stage.train.lr, stage.train.steps) for stage in tried] == [(None, 1e-3, 10), (None, 2e-3, 10)]
+
+
+def test_learning_rates_are_tried_for_every_start_as_its_training_of_the_first_seed(path: Path) -> None:
+    recipe = load_bench(path, ("bench.lr=[5.0e-4, 1.0e-3]",), quick=False)
+    assert recipe.bench
+    tries, names = tuning(recipe, recipe.bench)
+    assert {start: list(sizes) for start, sizes in names.items() if start in ("front", "mup", "selection")} == {
+        "front": ["1x32", "2x64"],
+        "mup": ["2x64"],
+        "selection": ["1x32"],
+    }
+    planned = trials(recipe, recipe.bench, RATES | {"front": {"1x32": 5e-4, "2x64": 1e-3}}).recipe
+    assert [trial(planned, f"short.front.{size}.s1").train.lr for size in names["front"]] == [5e-4, 1e-3]
+    assert stage_keys(planned)["short.front.1x32.s0"] == stage_keys(tries)[names["front"]["1x32"][5e-4]]
 
 
 def test_a_wider_bench_does_not_train_again_what_a_narrower_one_has_trained(path: Path, recipe: Recipe) -> None:
