@@ -49,7 +49,8 @@ class Kind:
     whether a block adds nothing to its input when this is zero; `feeds_tied`, whether this is the last scale before
     an output that shares its weights with the input embedding (it then takes the divisions that the output cannot);
     `statistic`, a buffer that a normalisation layer measures (a variance must stay positive); `scales` and `shifts`,
-    the one map (of the same prefix, with a bias) that reads a normalisation which this multiplies or is added to.
+    the one map (of the same prefix, with a bias) that reads a normalisation which this multiplies or is added to. A map
+    that is tied to another tensor can take no scale.
     """
 
     name: str
@@ -123,7 +124,8 @@ class Family:
     task: what the model is trained for under a config; `none` for a body without a head.
     attention, mlp: whether sizes have heads and a free MLP width.
     residual: whether blocks normalise before their maps (`pre`), after the sum (`post`), or are no residual blocks.
-    rotates: whether blocks read and write the channels of the residual stream by maps alone, once norms are folded.
+    rotates: whether blocks read and write the channels of the residual stream by maps alone, once norms are folded (or,
+        before a tied output, have one scale for all channels).
     recognise: config and size of a foreign model (timm: the module; transformers: its config); None: another family.
     """
 

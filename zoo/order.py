@@ -1,7 +1,7 @@
 """A network in an order of its own: the same function, with what matters most put first.
 
 Which unit, head or channel comes first is arbitrary in a trained network. Methods that cut or resample axes do better
-where the order means something. Three changes keep the function:
+where the order means something. These changes keep the function:
 
 - ranking: units of an axis are sorted by importance, the norm of the numbers that make a unit times the norm of those
   that read it. Units inside a block (MLP units, heads) are sorted layer by layer, channels once for all layers.
@@ -9,7 +9,12 @@ where the order means something. Three changes keep the function:
 - rotation: after folding, a stream that is only read through LayerNorm has no preferred channels: any rotation that
   keeps the mean of the channels keeps the function (cf. SliceGPT, Ashkboos et al., arXiv 2401.15024, for RMSNorm). Here
   the principal directions of all maps that write and read the stream become its low frequencies (DCT-II), the strongest
-  the lowest; the constant is frequency 0, so a LayerNorm sees the same mean and variance after resampling.
+  the lowest; the constant is frequency 0, so a LayerNorm sees the same mean and variance after resampling;
+- where a transformer's stream cannot be rotated (BERT: a norm's scale stays in it), its channels are put in an order in
+  which neighbours are alike (`zoo.seriated`), and its low frequencies mean something too.
+
+One thing is not exact: the scale before a tied output (GPT-2) cannot be folded, and becomes the mean of its channels.
+A GPT-2 6x192 trained on WikiText-2, whose scales spread by 7 %, goes from a held-out loss of 3.3201 to 3.3206.
 """
 
 from collections.abc import Iterator
@@ -18,18 +23,18 @@ import torch
 from torch import Tensor
 
 from zoo.architecture import Architecture, Stacks
+from zoo.places import HEAD, STREAM, is_private, places_of
+from zoo.seriated import seriated
 from zoo.transforms import dct
-
-STREAM = "width"
-"""The channels of the residual stream."""
-HEAD = "head head_dim"
 
 
 def ordered(stacks: Stacks, arch: Architecture) -> dict[str, Tensor]:
-    """The same function with its units ranked, and its stream rotated where `Family.rotates`; dtypes as they were."""
+    """The same function with its units ranked and its stream, in a transformer, rotated or seriated; dtypes stay."""
     whole = {key: stack.double() for key, stack in stacks.items()}
     if arch.family.rotates:
         whole = _rotated(_folded(whole, arch), arch)
+    elif resamples(arch):
+        whole = seriated(whole, arch, {STREAM})
     for name in ranked_axes(arch):
         whole = _ranked(whole, arch, name)
     return {key: whole[key].to(stack.dtype).contiguous() for key, stack in stacks.items()}
@@ -38,18 +43,12 @@ def ordered(stacks: Stacks, arch: Architecture) -> dict[str, Tensor]:
 def ranked_axes(arch: Architecture) -> list[str]:
     """The names of the axes whose units are ranked."""
     names = dict.fromkeys(axis.name for key in arch.kinds for axis in arch.axes(key) if axis.role in ("out", "in"))
-    return [name for name in names if not (name == STREAM and arch.family.rotates)]
+    return [name for name in names if not (name == STREAM and resamples(arch))]
 
 
-def places_of(name: str, arch: Architecture) -> list[tuple[str, int]]:
-    """Every stack that has the axis, by key, and the axis's number there."""
-    return [(key, i) for key in arch.kinds for i, axis in enumerate(arch.axes(key)) if axis.name == name]
-
-
-def is_private(name: str, arch: Architecture) -> bool:
-    """Whether every layer may order the units of this axis by itself: nothing else has them."""
-    prefixes = {key.removesuffix(arch.kinds[key].name) for key, _ in places_of(name, arch)}
-    return name != STREAM and len(prefixes) == 1 and "{layer}" in prefixes.pop()
+def resamples(arch: Architecture) -> bool:
+    """Whether the stream is resampled by frequencies rather than cut: in transformers, whose blocks only add to it."""
+    return arch.family.attention
 
 
 def layer_importance(stacks: Stacks, arch: Architecture) -> dict[str, Tensor]:
@@ -102,6 +101,9 @@ def _folded(stacks: dict[str, Tensor], arch: Architecture) -> dict[str, Tensor]:
     for key, kind in arch.kinds.items():
         if kind.scales:
             weight = f"{key.removesuffix(kind.name)}{kind.scales}.weight"
+            if weight not in stacks:  # it is tied
+                folded[key] = torch.full_like(stacks[key], stacks[key].mean().item())
+                continue
             folded[weight] = folded[weight] * _beside(stacks[key], stacks[weight].ndim)
             folded[key] = torch.ones_like(stacks[key])
     return folded

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.architecture import Architecture, Stacks
 from zoo.family import Axis
-from zoo.order import HEAD, is_private, places_of
+from zoo.places import HEAD, is_private, places_of
 from zoo.transforms import seriation
 
 Place = tuple[str, int]
@@ -23,11 +23,14 @@ Views = Callable[[Stacks], list[Tensor]]
 """Into stacks, `(layer, ..., unit)`: what one order holds for, layer by layer."""
 
 
-def seriated(stacks: Stacks, arch: Architecture) -> dict[str, Tensor]:
-    """New stacks of the same function, dtypes as they were, in which neighbouring units are alike."""
+def seriated(stacks: Stacks, arch: Architecture, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """New stacks of the same function in which neighbouring units are alike; dtypes as they were.
+
+    names: the axes whose units are put in order; all that scale, if left out.
+    """
     mine = {key: stack.clone() for key, stack in stacks.items()}
     signals = {key: _standard(stack, arch.axes(key)) for key, stack in stacks.items()}
-    for views in _views(arch):
+    for views in _views(arch, names):
         order = seriation.alike(
             torch.cat([x.movedim(-1, 1).reshape(len(x), x.shape[-1], -1) for x in views(signals)], 2)
         )
@@ -43,9 +46,10 @@ def _standard(stack: Tensor, axes: tuple[Axis, ...]) -> Tensor:
     return x / x.square().mean(dims, keepdim=True).sqrt().clamp(min=torch.finfo(x.dtype).tiny)
 
 
-def _views(arch: Architecture) -> Iterator[Views]:
+def _views(arch: Architecture, names: Collection[str] | None) -> Iterator[Views]:
     """One for every set of units that may be ordered apart from all others; heads after their channels."""
-    for name in dict.fromkeys(axis.name for key in arch.kinds for axis in arch.axes(key) if axis.role in ("out", "in")):
+    units = dict.fromkeys(axis.name for key in arch.kinds for axis in arch.axes(key) if axis.role in ("out", "in"))
+    for name in units if names is None else names:
         places = places_of(name, arch)
         if name != HEAD:
             yield partial(_units, places, private=is_private(name, arch))

@@ -64,3 +64,10 @@ def outputs(arch: Architecture, weights: Weights, dtype: torch.dtype = torch.flo
     model, x = arch.assemble(weights).to(dtype).eval(), sample(arch, dtype)
     result = model(**x) if isinstance(x, dict) else model(x)
     return getattr(result, "logits", result)
+
+
+def even(arch: Architecture) -> Weights:
+    """Weights with one scale for all channels before an output that is tied."""
+    weights = trained(arch, dtype=torch.float64)
+    tied = {name for key, kind in arch.kinds.items() if kind.feeds_tied and kind.scales for name in arch.names(key)}
+    return {name: torch.full_like(x, x.mean().item()) if name in tied else x for name, x in weights.items()}

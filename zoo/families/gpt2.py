@@ -77,14 +77,14 @@ TABLE = Table(
     segments=(
         repeat(
             BODY + "h.{layer}.",
-            Kind("ln_1.weight", "width"),
-            Kind("ln_1.bias", "width"),
+            Kind("ln_1.weight", "width", scales="attn.c_attn"),
+            Kind("ln_1.bias", "width", shifts="attn.c_attn"),
             Kind("attn.c_attn.weight", "width -> (qkv head head_dim)", attention="qkv"),
             Kind("attn.c_attn.bias", "(qkv head head_dim)"),
             Kind("attn.c_proj.weight", "(head head_dim) -> width", attention="out", closes_branch=True),
             Kind("attn.c_proj.bias", "width", closes_branch=True),
-            Kind("ln_2.weight", "width"),
-            Kind("ln_2.bias", "width"),
+            Kind("ln_2.weight", "width", scales="mlp.c_fc"),
+            Kind("ln_2.bias", "width", shifts="mlp.c_fc"),
             Kind("mlp.c_fc.weight", "width -> mlp"),
             Kind("mlp.c_fc.bias", "mlp"),
             Kind("mlp.c_proj.weight", "mlp -> width", closes_branch=True),
@@ -94,7 +94,7 @@ TABLE = Table(
     outside=(
         Kind(BODY + "wte.weight", "vocab width"),
         Kind(BODY + "wpe.weight", "position width"),
-        Kind(BODY + "ln_f.weight", "width", feeds_tied=True),
+        Kind(BODY + "ln_f.weight", "width", feeds_tied=True, scales="lm_head"),
         Kind(BODY + "ln_f.bias", "width", feeds_tied=True),
     ),
     ties={"lm_head.weight": BODY + "wte.weight"},
@@ -114,4 +114,5 @@ GPT2 = Family(
     longest="max_length",
     body=BODY,
     task=lambda _: "causal",
+    rotates=True,
 )

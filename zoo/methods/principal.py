@@ -1,12 +1,12 @@
 """FRONT in the network's own order (ours; see `zoo.order`): what matters most is kept, growing keeps the function.
 
-The learngene is the trained network with its units ranked by importance and, where the family allows it (a stream that
-is only read through LayerNorm), its stream as principal coefficients: the low frequencies of FRONT (arXiv 2603.07523)
-in a basis in which the energy is low. A smaller model takes the first units and coefficients and the most important
-layers. A larger one copies units, with inputs split unequally among copies (LEMON, arXiv 2310.07999); gives the stream
-silent new frequencies, which maps read with random weights; and inserts layers that add nothing at first. So it
-computes what the ancestor did: exactly where blocks are `x + f(norm(x))` and the stream is rotated (or widened by whole
-multiples).
+The learngene is the trained network with its units ranked by importance and, in transformers, its stream as
+coefficients of cosines: the low frequencies of FRONT (arXiv 2603.07523) in a basis in which the energy is low (principal
+directions where the stream is only read through LayerNorm, else an order in which neighbours are alike). A smaller model
+takes the first units and coefficients and the most important layers. A larger one copies units, with inputs split
+unequally among copies (LEMON, arXiv 2310.07999); gives a rotated stream silent new frequencies, which maps read with
+random weights; and inserts layers that add nothing at first. So it computes what the ancestor did: exactly where blocks
+are `x + f(norm(x))` and the stream is rotated (or widened by whole multiples), but for the last scale of a GPT-2.
 """
 
 from math import ceil, sqrt
@@ -20,7 +20,8 @@ from zoo.architecture import Architecture, Stacks
 from zoo.family import Axis, Kind
 from zoo.methods.base import ClosedForm, Tensors
 from zoo.methods.whole import narrowed, only
-from zoo.order import STREAM, layer_importance, ordered
+from zoo.order import layer_importance, ordered, resamples
+from zoo.places import STREAM
 from zoo.size import LegalSizes
 from zoo.transforms import dct
 from zoo.transforms.axes import cycle, cycle_inputs
@@ -30,7 +31,7 @@ LAYERS = "importance/"
 
 
 class Principal(ClosedForm, frozen=True):
-    """keep: the share of a rotated stream's coefficients that the learngene holds.
+    """keep: the share of a transformer stream's coefficients that the learngene holds.
 
     noise: how unequal copies and how large the weights on silent inputs are, in standard deviations of the map; seed.
     """
@@ -71,9 +72,12 @@ class Principal(ClosedForm, frozen=True):
         spread = self.noise * _spread(x, after)
         stream = dict(self._stream(key, target))
         for i, axis in enumerate(after):
-            if i in stream:
-                x = self._resample(x, i, axis, before[i].extent, spread, generator)
-            elif axis.role == "out":
+            if i in stream and (target.family.rotates or axis.extent <= before[i].extent):
+                x = self._resample(x, i, axis, kind, before[i].extent, spread, generator)
+                continue
+            if i in stream:  # copies of channels keep the function where silent frequencies would not
+                x = dct.inverse(x, i, before[i].extent)
+            if axis.role == "out":
                 x = _divided(x, i, axis.extent, kind)
             elif axis.role == "in":
                 x = _split(x, i, axis.extent, spread, generator)
@@ -82,18 +86,19 @@ class Principal(ClosedForm, frozen=True):
     def _stream(self, key: str, arch: Architecture) -> list[tuple[int, Axis]]:
         """The axes that hold coefficients."""
         axes = enumerate(arch.axes(key))
-        return [(i, axis) for i, axis in axes if axis.name == STREAM] if arch.family.rotates else []
+        return [(i, axis) for i, axis in axes if axis.name == STREAM] if resamples(arch) else []
 
     def _resample(
-        self, x: Tensor, i: int, axis: Axis, source: int, spread: Tensor, generator: torch.Generator
+        self, x: Tensor, i: int, axis: Axis, kind: Kind, source: int, spread: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Coefficients read at `axis.extent` channels; the mean and variance over channels stay (`functional`)."""
         ratio = sqrt(axis.extent / source)
+        summed_over = axis.role == "in" or kind.feeds_tied
         if axis.role == "in" and axis.extent > source and self.noise:
             shape = [*x.shape[:i], axis.extent - source, *x.shape[i + 1 :]]
             silent = torch.zeros([*x.shape[:i], source - x.shape[i], *x.shape[i + 1 :]], dtype=x.dtype)
             x = torch.cat([x, silent, _normal(shape, generator, x) * spread], i)
-        return dct.inverse(x, i, axis.extent) * (1 / ratio if axis.role == "in" else ratio)
+        return dct.inverse(x, i, axis.extent) * (1 / ratio if summed_over else ratio)
 
 
 def _layers(x: Tensor, importance: Tensor, depth: int, *, silent: bool) -> Tensor:
