@@ -1,12 +1,13 @@
 """FRONT in the network's own order (ours; see `zoo.order`): what matters most is kept, growing keeps the function.
 
 The learngene is the trained network with its units ranked by importance and, in transformers, its stream as
-coefficients of cosines: the low frequencies of FRONT (arXiv 2603.07523) in a basis in which the energy is low (principal
-directions where the stream is only read through LayerNorm, else an order in which neighbours are alike). A smaller model
-takes the first units and coefficients and the most important layers. A larger one copies units, with inputs split
-unequally among copies (LEMON, arXiv 2310.07999); gives a rotated stream silent new frequencies, which maps read with
-random weights; and inserts layers that add nothing at first. So it computes what the ancestor did: exactly where blocks
-are `x + f(norm(x))` and the stream is rotated (or widened by whole multiples), but for the last scale of a GPT-2.
+coefficients of cosines: the low frequencies of FRONT (arXiv 2603.07523) in a basis in which the energy is low
+(principal directions where the stream is only read through LayerNorm, else an order in which neighbours are alike).
+A smaller model takes the first units and coefficients and the most important layers. A larger one copies units, with
+inputs split unequally among copies (LEMON, arXiv 2310.07999); gives a rotated stream silent new frequencies, which maps
+read with random weights; and inserts layers that add nothing at first. So it computes what the ancestor did: exactly
+where blocks are `x + f(norm(x))` and the stream is rotated (or widened by whole multiples), but for the last scale of a
+GPT-2.
 """
 
 from math import ceil, sqrt
