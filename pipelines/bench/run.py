@@ -71,20 +71,23 @@ def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:
     with atomic_folder(out) as folder:
         write(results, folder)
         if bench.keep:
-            _keep_ready(planned, results, store, folder)
+            keep_ready(planned, results, store, folder)
     log_evidence(results, _owners(planned, entries), out)
     return results
 
 
-def _keep_ready(planned: Plan, results: Results, store: Store, folder: Path) -> None:
-    """Of the first seed's models of every size, copy the best one that started from a learngene of ours."""
-    keys = stage_keys(planned.recipe)
+def keep_ready(planned: Plan, results: Results, store: Store, folder: Path) -> None:
+    """Of the first seed's models of every size, copy the best one that started from a learngene of ours.
+
+    The best on held-out training samples: no choice sees the test split. A size at which all of them diverged has none.
+    """
+    bench, keys = planned.recipe.bench, stage_keys(planned.recipe)
+    assert bench is not None
     stages = {(cell.start, cell.size, cell.seed): cell.stage for cell in planned.cells if cell.kind == "short"}
+    kept = [o for o in results.outcomes if o.start in results.ours and o.seed == bench.seeds[0]]
     for size in results.sizes:
-        ours = [o for o in results.outcomes if o.start in results.ours and o.size == size]
-        first = [o for o in ours if o.seed == ours[0].seed]
-        if first:
-            best = max(first, key=lambda o: sign(results.metric) * o.test[results.metric])
+        if here := [o for o in kept if o.size == size]:
+            best = max(here, key=lambda o: sign(results.metric) * o.points[-1].score)
             model = store.verified(keys[stages[best.start, size, best.seed]]) / MODEL
             shutil.copytree(model, folder / "ready" / str(size))
 

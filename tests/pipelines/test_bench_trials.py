@@ -142,6 +142,7 @@ def test_quick_changes_what_it_says_and_set_comes_after_it(path: Path) -> None:
         ("{learngene: {stage: weit}, fit", "{learngene: {stage: weit}, calibrate: {}, fit", r"calibrate needs weights"),
         ("    selection:", "    scratch:", r"bench: starts: 'scratch' is always compared"),
         ("  seeds: [0, 1]", "  seeds: [0, 0]", r"bench: seeds: a seed stands there twice"),
+        ("  seeds: [0, 1]", "  score_at: [0.5, 1]", r"bench: score_at: 0 is missing"),
         (", tune_steps: 10", "", r"bench\.reference: tune_steps is missing"),
         ("  seeds: [0, 1]", "  seedz: [0, 1]", r"bench\.seedz: unknown field; legal fields: sizes, seeds"),
     ],
