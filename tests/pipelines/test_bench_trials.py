@@ -60,6 +60,15 @@ def trial(recipe: Recipe, name: str) -> Trial:
     return stage
 
 
+def test_a_start_that_inherits_nothing_carries_no_cost_of_an_ancestor(path: Path) -> None:
+    path.write_text(BENCH.replace("{name: selection}", "{name: mimetic}"), encoding="utf-8")
+    recipe = load_bench(path, (), quick=False)
+    assert recipe.bench
+    carried = {cell.start: cell.learngene for cell in trials(recipe, recipe.bench, RATES).cells}
+    assert carried["selection"] is None
+    assert carried["front"] == Ref(stage="condense.front")
+
+
 def test_what_a_method_cannot_give_is_skipped_with_the_reason(recipe: Recipe) -> None:
     assert recipe.bench
     planned = trials(recipe, recipe.bench, RATES)
