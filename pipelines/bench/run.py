@@ -19,7 +19,7 @@ from pipelines.bench.trials import Plan, trials, tuning
 from pipelines.identity import stage_keys
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe
-from pipelines.recipe_stages import Ref
+from pipelines.recipe_stages import Ref, Registered
 from pipelines.runner import Connect, OnChange, StageStatus, check_registry, plan, register, run
 from pipelines.show import messages, scores_text
 from pipelines.stages.trial import MODEL
@@ -72,7 +72,7 @@ def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:
         write(results, folder)
         if bench.keep:
             keep_ready(planned, results, store, folder)
-    log_evidence(results, _owners(planned, entries), out)
+    log_evidence(results, owners(planned, entries), out)
     return results
 
 
@@ -99,12 +99,19 @@ def _run(recipe: Recipe, store: Store, connect: Connect, what: str) -> list[Stag
     return rows
 
 
-def _owners(planned: Plan, entries: "list[Entry]") -> "dict[str, Entry]":
+def owners(planned: Plan, entries: "list[Entry]") -> "dict[str, Entry]":
     """The registered learngene of every start that has one: the same stage key is the same learngene."""
+    from registry.entries import find_entry  # mlflow takes seconds to import
+
     keys = stage_keys(planned.recipe)
     by_key = {keys[ref.stage]: entry for ref, entry in zip(planned.recipe.entries.values(), entries, strict=True)}
-    learngenes = {name: source for name, source in planned.learngenes.items() if isinstance(source, Ref)}
-    return {name: by_key[keys[ref.stage]] for name, ref in learngenes.items() if keys[ref.stage] in by_key}
+    found: dict[str, Entry] = {}
+    for name, source in planned.learngenes.items():
+        if isinstance(source, Registered):
+            found[name] = find_entry(source.entry)
+        elif isinstance(source, Ref) and keys[source.stage] in by_key:
+            found[name] = by_key[keys[source.stage]]
+    return found
 
 
 @contextmanager
