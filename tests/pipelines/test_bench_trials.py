@@ -26,6 +26,9 @@ stages:
     size: {depth: 2, width: 32, heads: 2}
     method: {name: kronecker, tile: 16}
     train: {steps: 4, batch: 32}
+  closed:
+    run: condense
+    weights: {stage: ancestor}
 bench:
   sizes: [{depth: 1, width: 32, heads: 2}, {depth: 2, width: 64, heads: 4}]
   seeds: [0, 1]
@@ -146,6 +149,11 @@ def test_quick_changes_what_it_says_and_set_comes_after_it(path: Path) -> None:
         ("{learngene: {stage: weit}", "{learngene: {stage: ancestor}", r"learngene: .*gives no learngene"),
         ("method: {name: front}", "fit: {steps: 1}", r"starts\.front: weights need a method"),
         ("{name: front}}", "{name: front}, fit: {steps: 1}}", r"starts\.front\.fit: .*'front' has nothing to fit"),
+        (
+            "{learngene: {stage: weit}, fit",
+            "{learngene: {stage: closed}, fit",
+            r"weit\.fit: .*'front' has nothing to fit",
+        ),
         ("depth: 1, width: 32, heads: 2", "depth: 1, width: 30, heads: 4", r"sizes\.0: heads: 4 does not divide"),
         ("depth: 1, width: 32, heads: 2", "depth: 2, width: 64, heads: 2", r"bench: sizes: 2x64 stands there twice"),
         ("{learngene: {stage: weit}, fit", "{learngene: {stage: weit}, calibrate: {}, fit", r"calibrate needs weights"),
