@@ -58,6 +58,9 @@ def mistakes(recipe: Recipe) -> Iterator[Mistake]:
             yield from _execution_mistakes(name, stage)
             if isinstance(stage, Widen | Tune) and stage.optimizer == "carry":
                 yield from _carry_mistakes(recipe, name, stage)
+            method = _made_by(recipe, stage.learngene) if isinstance(stage, Fit) else None
+            if method and not isinstance(method, Fitted):
+                yield ("stages", name, "learngene"), _unfitted(method)
             if not isinstance(stage, Refine) and not wrong_model:
                 yield from _size_mistakes(recipe, name, stage)
     if recipe.bench and not wrong_model:
@@ -155,8 +158,9 @@ def _bench_mistakes(recipe: Recipe, bench: Bench) -> Iterator[Mistake]:
             yield ("bench", "sizes", i), str(error).removeprefix("size.")
     for name, start in bench.starts.items():
         here: Loc = ("bench", "starts", name)
-        if start.method and start.fit and not isinstance(start.method, Fitted):
-            yield (*here, "fit"), f"method {start.method.name!r} has nothing to fit to a size"
+        method = start.method or _made_by(recipe, start.learngene)
+        if start.fit and method and not isinstance(method, Fitted):
+            yield (*here, "fit"), _unfitted(method)
         if start.fit and bench.resources.zero == 3:
             yield ("bench", "resources", "zero"), NO_ZERO_3
         if start.fit:
@@ -164,6 +168,18 @@ def _bench_mistakes(recipe: Recipe, bench: Bench) -> Iterator[Mistake]:
         if isinstance(start.method, MuPScaling) and bench.train.clip and bench.resources.engine == "deepspeed":
             yield ("bench", "resources", "engine"), NO_SCALED_CLIP
     yield from _batch_mistakes(("bench", "train", "batch"), bench.train, bench.resources)
+
+
+def _made_by(recipe: Recipe, source: Source | None) -> Method | None:
+    """The method of the learngene that a stage gives (null: of none; folders and entries are looked at later)."""
+    try:
+        return origin(recipe, source)[1] if isinstance(source, Ref) else None
+    except BadInputError:  # a wrong size, which is a mistake of that stage
+        return None
+
+
+def _unfitted(method: Method) -> str:
+    return f"method {method.name!r} has nothing to fit to a size"
 
 
 def _carry_mistakes(recipe: Recipe, name: str, stage: Widen | Tune) -> Iterator[Mistake]:

@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from graphlib import TopologicalSorter
+from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
@@ -81,30 +82,39 @@ def run(recipe: Recipe, store: Store, rows: list[StageStatus], connect: Connect,
     cluster = connect()
     pool = ThreadPoolExecutor(cluster.cpus)
     running: dict[Future[None], str] = {}
+    stop = Event()  # for those that wait until another run has done their stage
     try:
         while order.is_active():
             for name in order.get_ready():
-                step = partial(_run_row, recipe, waiting[name], keys, store, cluster, on_change)
+                step = partial(_run_row, recipe, waiting[name], keys, store, cluster, on_change, stop.is_set)
                 running[pool.submit(step)] = name
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 future.result()
                 order.done(running.pop(future))
     except Exception:
+        stop.set()
         pool.shutdown(cancel_futures=True)
         raise
     except BaseException:  # an interrupt: the cluster ends what runs
+        stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
 
 
 def _run_row(
-    recipe: Recipe, row: StageStatus, keys: dict[str, str], store: Store, cluster: "Cluster", on_change: OnChange
+    recipe: Recipe,
+    row: StageStatus,
+    keys: dict[str, str],
+    store: Store,
+    cluster: "Cluster",
+    on_change: OnChange,
+    stopped: Callable[[], bool],
 ) -> None:
     row.state, began = "running", monotonic()
     on_change(row)
     try:
-        with store.lock(row.key, partial(on_change, replace(row, state="elsewhere"))):
+        with store.lock(row.key, partial(on_change, replace(row, state="elsewhere")), stopped):
             store.sweep(row.key)
             if store.record(row.key) is None:  # another run may have finished it while this one waited
                 _run_stage(recipe, row.name, keys, store, cluster, began)

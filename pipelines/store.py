@@ -8,7 +8,8 @@ learngenes/<digest>/ learngenes condensed by hand
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from zoo.errors import IntegrityError
 from zoo.files import atomic_folder, digest_folder, home, write_json
 
+LOOK_EVERY = 0.2
+"""Seconds between two looks whether the wait for a lock is over."""
 RECORD, OUTPUT, METRICS = "record.json", "output", "metrics.jsonl"
 
 
@@ -81,10 +84,10 @@ class Store:
         return folder
 
     @contextmanager
-    def lock(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
+    def lock(self, key: str, waiting: Callable[[], None], stopped: Callable[[], bool]) -> Iterator[None]:
         """Held while a stage runs, so that two runs of one recipe do not do the same work twice.
 
-        `waiting` is called when another run holds it.
+        `waiting` is called when another run holds it. Raises `CancelledError` when `stopped()` before it is free.
         """
         path = self.root / "locks" / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +96,7 @@ class Store:
             lock.acquire(timeout=0)
         except Timeout:
             waiting()
-            lock.acquire()
+            _acquire(lock, stopped)
         try:
             yield
         finally:
@@ -135,3 +138,11 @@ class Store:
 
     def _stage(self, key: str) -> Path:
         return self.root / "stages" / key
+
+
+def _acquire(lock: FileLock, stopped: Callable[[], bool]) -> None:
+    while not stopped():
+        with suppress(Timeout):
+            lock.acquire(timeout=LOOK_EVERY)
+            return
+    raise CancelledError

@@ -34,7 +34,7 @@ class Race:
         reached it); `at_once` where most were there before the first step, which counts as one step.
     amortised: the same in FLOPs, with what its size cost and what the learngene cost, shared by the sizes of the bench.
     saved, saved_amortised: the share of scratch's FLOPs that is saved (negative: more is spent).
-    reached: how many of the seeds reached it.
+    reached: how many of the `seeds` reached it; one whose training diverged has not.
     """
 
     speed_up: float | None
@@ -43,6 +43,7 @@ class Race:
     saved_amortised: float | None
     at_once: bool
     reached: int
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -171,11 +172,14 @@ def _race(results: Results, group: list[Outcome]) -> Race:
         at_once += reach(outcome, target, results.metric) == Cost()
         times.append(theirs.steps / ours.steps)
         costs.append((ours.flops / theirs.flops, (ours.flops + own) / theirs.flops))
-    reached = sum(time > 0 for time in times)
-    if 2 * reached <= len(group):
-        return Race(None, None, None, None, False, reached)
+    seeds, reached = len(reference), sum(time > 0 for time in times)
+    if 2 * reached <= seeds:
+        return Race(None, None, None, None, False, reached, seeds)
+    diverged = seeds - len(group)
+    costs += diverged * [(float("inf"), float("inf"))]
     alone, amortised = (median(column) for column in zip(*costs, strict=True))
-    return Race(median(times), 1 / amortised, 1 - alone, 1 - amortised, 2 * at_once > len(group), reached)
+    speed_up = median([*times, *diverged * [0.0]])
+    return Race(speed_up, 1 / amortised, 1 - alone, 1 - amortised, 2 * at_once > seeds, reached, seeds)
 
 
 def _race_of(outcome: Outcome, target: float, metric: Metric) -> Cost | None:

@@ -19,7 +19,7 @@ from pipelines.bench.trials import Plan, trials, tuning
 from pipelines.identity import stage_keys
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe
-from pipelines.recipe_stages import Ref
+from pipelines.recipe_stages import Ref, Registered
 from pipelines.runner import Connect, OnChange, StageStatus, check_registry, plan, register, run
 from pipelines.show import messages, scores_text
 from pipelines.stages.trial import MODEL
@@ -71,20 +71,23 @@ def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:
     with atomic_folder(out) as folder:
         write(results, folder)
         if bench.keep:
-            _keep_ready(planned, results, store, folder)
-    log_evidence(results, _owners(planned, entries), out)
+            keep_ready(planned, results, store, folder)
+    log_evidence(results, owners(planned, entries), out)
     return results
 
 
-def _keep_ready(planned: Plan, results: Results, store: Store, folder: Path) -> None:
-    """Of the first seed's models of every size, copy the best one that started from a learngene of ours."""
-    keys = stage_keys(planned.recipe)
+def keep_ready(planned: Plan, results: Results, store: Store, folder: Path) -> None:
+    """Of the first seed's models of every size, copy the best one that started from a learngene of ours.
+
+    The best on held-out training samples: no choice sees the test split. A size at which all of them diverged has none.
+    """
+    bench, keys = planned.recipe.bench, stage_keys(planned.recipe)
+    assert bench is not None
     stages = {(cell.start, cell.size, cell.seed): cell.stage for cell in planned.cells if cell.kind == "short"}
+    kept = [o for o in results.outcomes if o.start in results.ours and o.seed == bench.seeds[0]]
     for size in results.sizes:
-        ours = [o for o in results.outcomes if o.start in results.ours and o.size == size]
-        first = [o for o in ours if o.seed == ours[0].seed]
-        if first:
-            best = max(first, key=lambda o: sign(results.metric) * o.test[results.metric])
+        if here := [o for o in kept if o.size == size]:
+            best = max(here, key=lambda o: sign(results.metric) * o.points[-1].score)
             model = store.verified(keys[stages[best.start, size, best.seed]]) / MODEL
             shutil.copytree(model, folder / "ready" / str(size))
 
@@ -96,12 +99,19 @@ def _run(recipe: Recipe, store: Store, connect: Connect, what: str) -> list[Stag
     return rows
 
 
-def _owners(planned: Plan, entries: "list[Entry]") -> "dict[str, Entry]":
+def owners(planned: Plan, entries: "list[Entry]") -> "dict[str, Entry]":
     """The registered learngene of every start that has one: the same stage key is the same learngene."""
+    from registry.entries import find_entry  # mlflow takes seconds to import
+
     keys = stage_keys(planned.recipe)
     by_key = {keys[ref.stage]: entry for ref, entry in zip(planned.recipe.entries.values(), entries, strict=True)}
-    learngenes = {name: source for name, source in planned.learngenes.items() if isinstance(source, Ref)}
-    return {name: by_key[keys[ref.stage]] for name, ref in learngenes.items() if keys[ref.stage] in by_key}
+    found: dict[str, Entry] = {}
+    for name, source in planned.learngenes.items():
+        if isinstance(source, Registered):
+            found[name] = find_entry(source.entry)
+        elif isinstance(source, Ref) and keys[source.stage] in by_key:
+            found[name] = by_key[keys[source.stage]]
+    return found
 
 
 @contextmanager

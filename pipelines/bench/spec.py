@@ -61,8 +61,9 @@ class Bench(Strict):
     train: the short training after initialisation, the same for all (but scratch has its own learning rate).
     lr: the learning rates to choose from for every start at every size, by held-out training samples at the end of the
         first seed's short training; left out, all starts have that of `train`.
-    score_at: after which shares of the steps held-out training samples are scored.
-    keep: keep the models of the first seed; of every size the best one of ours goes into `ready/` of the results.
+    score_at: after which shares of the steps held-out training samples are scored; 0, before the first, is among them.
+    keep: keep the models of the first seed; of every size the best one of ours, by held-out training samples, goes into
+        `ready/` of the results.
     quick: overrides of the recipe (`{"bench.train.steps": 50}`) for `--quick`: a smaller bench of the same ranking.
     """
 
@@ -78,13 +79,15 @@ class Bench(Strict):
     quick: Annotated[dict[str, Any], Field(default_factory=dict)]
 
     @model_validator(mode="after")
-    def _nothing_counts_twice(self) -> "Bench":
+    def _sound(self) -> "Bench":
         names = [str(size) for size in self.sizes]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise ValueError(f"sizes: {', '.join(sorted(twice))} stands there twice; depth and width tell them apart")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: a seed stands there twice; one training would count for two")
+        if 0 not in self.score_at:
+            raise ValueError("score_at: 0 is missing; curves begin before the first step")
         if "scratch" in self.starts:
             raise ValueError("starts: 'scratch' is always compared, and needs no entry")
         return self

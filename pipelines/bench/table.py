@@ -138,8 +138,8 @@ def _ahead(line: Line, metric: Metric) -> str:
 
 
 def _speed(line: Line) -> str:
-    race, seeds = line.race, len(line.outcomes)
-    some = f" ({race.reached} of {seeds})" if 0 < race.reached < seeds else ""
+    race = line.race
+    some = f" ({race.reached} of {race.seeds})" if 0 < race.reached < race.seeds else ""
     if race.speed_up is None or race.amortised is None:
         return NEVER + some
     return f"{'≥ ' if race.at_once else ''}{_ratio(race.speed_up)}, {race.amortised:.2f}{some}"

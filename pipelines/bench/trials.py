@@ -23,7 +23,10 @@ Rates = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of a bench: the stage that runs it, and the stages whose cost it carries."""
+    """One training of a bench: the stage that runs it, and the stages whose cost it carries.
+
+    learngene: what its start inherits from (null: from nothing, as scratch).
+    """
 
     stage: str
     start: str
@@ -119,6 +122,7 @@ def _stages_of(
         stages[f"condense.{name}"] = Condense(run="condense", method=start.method, weights=given)
         learngene = Ref(stage=f"condense.{name}")
     plan.learngenes[name] = learngene
+    inherited = None if start.method and not start.method.inherits else learngene
     for size in bench.sizes:
         try:
             method.legal(arch).check(size)
@@ -141,7 +145,7 @@ def _stages_of(
                 ancestor=start.weights if start.calibrate else None,
                 keep=bench.keep and train.seed == bench.seeds[0],
             )
-            plan.cells.append(Cell(stage, name, size, train.seed, "short", learngene, fit))
+            plan.cells.append(Cell(stage, name, size, train.seed, "short", inherited, fit))
     return stages
 
 

@@ -88,6 +88,15 @@ def test_a_score_counts_as_reached_where_most_seeds_reach_it(reached: int, seeds
     assert line.race.saved == (pytest.approx(0.95) if counts else None)
 
 
+@pytest.mark.parametrize(("survivors", "speed_up"), [(1, None), (2, 20)])
+def test_a_seed_that_diverged_has_not_reached_it(survivors: int, speed_up: float | None) -> None:
+    reference = tuple(outcome("scratch", {0: 0.1, 100: 0.5}, seed=seed) for seed in range(3))
+    curves = ({0: 0.3, 10: 0.7}, {0: 0.3, 5: 0.7})[:survivors]
+    (line,) = lines(results(*(outcome("ours", c, s) for s, c in enumerate(curves)), reference=reference))
+    assert (line.race.reached, line.race.seeds) == (survivors, 3)
+    assert line.race.speed_up == (pytest.approx(speed_up) if speed_up else None)
+
+
 def test_one_seed_that_is_there_at_once_makes_no_bound_of_the_median() -> None:
     reference = tuple(outcome("scratch", {0: 0.1, 100: 0.5}, seed=seed) for seed in range(3))
     curves = ({0: 0.6, 10: 0.7}, {0: 0.3, 10: 0.7}, {0: 0.3, 10: 0.7})

@@ -26,6 +26,9 @@ stages:
     size: {depth: 2, width: 32, heads: 2}
     method: {name: kronecker, tile: 16}
     train: {steps: 4, batch: 32}
+  closed:
+    run: condense
+    weights: {stage: ancestor}
 bench:
   sizes: [{depth: 1, width: 32, heads: 2}, {depth: 2, width: 64, heads: 4}]
   seeds: [0, 1]
@@ -58,6 +61,15 @@ def trial(recipe: Recipe, name: str) -> Trial:
     stage = recipe.stages[name]
     assert isinstance(stage, Trial)
     return stage
+
+
+def test_a_start_that_inherits_nothing_carries_no_cost_of_an_ancestor(path: Path) -> None:
+    path.write_text(BENCH.replace("{name: selection}", "{name: mimetic}"), encoding="utf-8")
+    recipe = load_bench(path, (), quick=False)
+    assert recipe.bench
+    carried = {cell.start: cell.learngene for cell in trials(recipe, recipe.bench, RATES).cells}
+    assert carried["selection"] is None
+    assert carried["front"] == Ref(stage="condense.front")
 
 
 def test_what_a_method_cannot_give_is_skipped_with_the_reason(recipe: Recipe) -> None:
@@ -137,11 +149,17 @@ def test_quick_changes_what_it_says_and_set_comes_after_it(path: Path) -> None:
         ("{learngene: {stage: weit}", "{learngene: {stage: ancestor}", r"learngene: .*gives no learngene"),
         ("method: {name: front}", "fit: {steps: 1}", r"starts\.front: weights need a method"),
         ("{name: front}}", "{name: front}, fit: {steps: 1}}", r"starts\.front\.fit: .*'front' has nothing to fit"),
+        (
+            "{learngene: {stage: weit}, fit",
+            "{learngene: {stage: closed}, fit",
+            r"weit\.fit: .*'front' has nothing to fit",
+        ),
         ("depth: 1, width: 32, heads: 2", "depth: 1, width: 30, heads: 4", r"sizes\.0: heads: 4 does not divide"),
         ("depth: 1, width: 32, heads: 2", "depth: 2, width: 64, heads: 2", r"bench: sizes: 2x64 stands there twice"),
         ("{learngene: {stage: weit}, fit", "{learngene: {stage: weit}, calibrate: {}, fit", r"calibrate needs weights"),
         ("    selection:", "    scratch:", r"bench: starts: 'scratch' is always compared"),
         ("  seeds: [0, 1]", "  seeds: [0, 0]", r"bench: seeds: a seed stands there twice"),
+        ("  seeds: [0, 1]", "  score_at: [0.5, 1]", r"bench: score_at: 0 is missing"),
         (", tune_steps: 10", "", r"bench\.reference: tune_steps is missing"),
         ("  seeds: [0, 1]", "  seedz: [0, 1]", r"bench\.seedz: unknown field; legal fields: sizes, seeds"),
     ],

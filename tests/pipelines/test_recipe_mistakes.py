@@ -185,3 +185,20 @@ def test_a_trial_that_widens_needs_a_start(path: Path) -> None:
     path.write_text(GOOD.replace("bench:\n", f"{trial}bench:\n"), encoding="utf-8")
     with pytest.raises(BadInputError, match="widen needs a start"):
         load_recipe(path)
+
+
+def test_a_fit_of_what_has_nothing_to_fit_is_found_before_anything_runs(path: Path) -> None:
+    stages = """\
+  closed:
+    run: condense
+    weights: {stage: narrow}
+  fitted:
+    run: fit
+    learngene: {stage: closed}
+    size: {depth: 2, width: 8}
+    train: {steps: 4}
+bench:
+"""
+    path.write_text(GOOD.replace("bench:\n", stages), encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"stages\.fitted\.learngene: method 'front' has nothing to fit"):
+        load_recipe(path)

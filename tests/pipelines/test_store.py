@@ -1,6 +1,8 @@
 """The artifact store: a stage is finished when its record is there, and results are verified when used."""
 
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -66,3 +68,18 @@ def test_a_broken_record_is_refused(store: Store) -> None:
 
 def test_the_progress_of_a_stage_that_has_not_begun_is_empty(store: Store) -> None:
     assert store.progress("1" * 64) == {}
+
+
+def test_who_waits_for_another_run_can_be_stopped(tmp_path: Path) -> None:
+    store, waits, stop = Store(tmp_path), Event(), Event()
+
+    def wait() -> None:
+        with store.lock("key", waits.set, stop.is_set):
+            pass
+
+    with store.lock("key", waits.set, stop.is_set), ThreadPoolExecutor() as pool:
+        future = pool.submit(wait)
+        assert waits.wait(timeout=10)
+        stop.set()
+        with pytest.raises(CancelledError):
+            future.result(timeout=10)

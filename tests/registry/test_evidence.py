@@ -8,6 +8,10 @@ from mlflow import MlflowClient
 
 from pipelines.bench import evidence as bench
 from pipelines.bench.results import Outcome, Point, Results
+from pipelines.bench.run import owners
+from pipelines.bench.trials import Plan
+from pipelines.recipe import Recipe
+from pipelines.recipe_stages import Registered
 from registry.entries import find_entry
 from registry.register import log_evidence, register
 from registry.server import tracking_uri
@@ -77,6 +81,14 @@ def test_a_bench_that_no_longer_reaches_scratch_takes_its_speed_up_back(learngen
         "reference": 0.5,
         "speed_up": 0.0,
     }
+
+
+def test_a_start_from_an_entry_of_the_registry_has_its_evidence_there(learngene: MakeLearngene) -> None:
+    entry = register(learngene(), "pico", metrics={})
+    stage = {"run": "condense", "weights": {"entry": "pico:1"}}
+    recipe = {"name": "b", "family": "vit", "data": {"kind": "digits"}, "stages": {"other": stage}}
+    plan = Plan(Recipe.model_validate(recipe), {}, learngenes={"front": Registered(entry="pico:1")})
+    assert {name: owner.ref for name, owner in owners(plan, []).items()} == {"front": entry.ref}
 
 
 def test_no_file_is_left_in_the_working_directory(

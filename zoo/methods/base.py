@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import BaseModel
 from torch import Tensor
@@ -34,7 +35,12 @@ class Method(BaseModel, ABC, frozen=True, extra="forbid"):
 
 
 class ClosedForm(Method, frozen=True):
-    """A method that condenses trained weights without training."""
+    """A method that condenses trained weights without training.
+
+    inherits: whether anything of these weights gets into the learngene; else training them is no cost of it.
+    """
+
+    inherits: ClassVar[bool] = True
 
     @abstractmethod
     def condense(self, stacks: Stacks, source: Architecture) -> dict[str, Tensor]:

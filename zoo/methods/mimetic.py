@@ -10,7 +10,7 @@ position tables as well (the paper's vision models have sinusoidal ones). In lan
 the other way round: make `beta_qk` and `beta_vo` negative. Nothing is inherited from an ancestor.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from zoo.size import LegalSizes
 class Mimetic(ClosedForm, frozen=True):
     """Options: the weights of noise and identity in the two products (defaults: the paper's for images); a seed."""
 
+    inherits: ClassVar[bool] = False
     name: Literal["mimetic"] = "mimetic"
     alpha_qk: float = 0.7
     beta_qk: float = 0.7

@@ -1,6 +1,6 @@
 """The library's own random start, as a method: the baseline that inherits nothing."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from zoo.methods.base import ClosedForm, Tensors
 class Random(ClosedForm, frozen=True):
     """Options: the seed of the start."""
 
+    inherits: ClassVar[bool] = False
     name: Literal["random"] = "random"
     seed: int = 0
 
