@@ -1,8 +1,9 @@
 """Stage keys: what a stage is, as a hash. Equal keys, equal results.
 
-A key covers the stage's function and its version, its config, the data's content, and what it starts from: keys of
-other stages, digests of folders and registry entries. Where it runs (`resources`), the names of stages and paths are
-not part of it. What is null is left out, so a new field that is null unless given leaves old keys as they are.
+A key covers the stage's function and its version, its config and its method's version, the data's content, and what it
+starts from: keys of other stages, digests of folders and registry entries. Where it runs (`resources`), the names of
+stages and paths are not part of it. What is null is left out, so a new field that is null unless given leaves old keys
+as they are.
 """
 
 from typing import Any
@@ -13,6 +14,7 @@ from pipelines.sources import identify
 from trainers.data.identity import identity as data_identity
 from zoo.families import configure
 from zoo.files import digest_json
+from zoo.methods.base import Method
 
 VERSIONS = {
     "pretrain": 3,
@@ -40,6 +42,10 @@ def stage_keys(recipe: Recipe) -> dict[str, str]:
 def describe(recipe: Recipe, stage: Stage, keys: dict[str, str]) -> dict[str, Any]:
     """What a stage's key is the hash of: `function`, `config`, `inputs` (identities by the place of the source)."""
     config = stage.model_dump(mode="json", exclude={"resources"}, exclude_none=True)
+    for field in ("method", "widen"):
+        method = getattr(stage, field, None)
+        if isinstance(method, Method) and method.version > 1:
+            config[field]["version"] = method.version
     inputs: dict[str, str] = {}
     for loc, source in sources(stage):
         _remove(config, loc)

@@ -30,10 +30,12 @@ class Spread:
 class Race:
     """One start against scratch's long training at one size: medians over the seeds.
 
-    speed_up: scratch's steps to its own final score, over those of this start (None: no more than half of the seeds
-        reached it); `at_once` where most were there before the first step, which counts as one step.
-    amortised: the same in FLOPs, with what its size cost and what the learngene cost, shared by the sizes of the bench.
-    saved, saved_amortised: the share of scratch's FLOPs that is saved (negative: more is spent).
+    speed_up: scratch's steps to its own final score, over those of this start, those of a fit for its size included
+        (None: no more than half of the seeds reached it); `at_once` where most were there before any step, which
+        counts as one step.
+    amortised: the same in FLOPs, with what the learngene cost, shared by the sizes of the bench.
+    saved, saved_amortised: the share of scratch's FLOPs that is saved (negative: more is spent), with what was spent
+        for the size alone, and with the share of the learngene too.
     reached: how many of the `seeds` reached it; one whose training diverged has not.
     """
 
@@ -50,6 +52,7 @@ class Race:
 class Line:
     """One start at one size, over all seeds.
 
+    before, after: scores on held-out training samples, before the first step and after the last one.
     ahead: of scratch's short training of the same seed (None: it diverged), and the 95 % interval of the mean.
     total: FLOPs of the short training, of its size's fit, and the size's share of the learngene's cost.
     """
@@ -58,6 +61,7 @@ class Line:
     size: Size
     parameters: int
     before: Spread
+    after: Spread
     test: Spread
     ahead: Spread | None
     interval: tuple[float, float] | None
@@ -68,10 +72,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Duel:
-    """The best baseline at one size against the best of ours that costs no more in total.
+    """The best baseline at one size against the best of ours that costs no more in total, by held-out samples.
 
     equal: there is one of ours that costs no more; else `ours` is the best of all, and dearer.
-    lead: of ours, paired by seed (None: no seed in common, where trainings diverged); `won`: its mean score is better.
+    lead: of ours, paired by seed (None: no seed in common, where trainings diverged).
+    won: the mean test score of ours is better.
     """
 
     size: Size
@@ -121,14 +126,14 @@ def duels(results: Results, table: Sequence[Line]) -> list[Duel]:
     found: list[Duel] = []
     s = sign(results.metric)
     for size in results.sizes:
-        here = [line for line in table if line.size == size and line.start != SCRATCH]
+        here = [line for line in table if line.size == size and line.start != SCRATCH]  # chosen by held-out samples
         ours = [line for line in here if line.start in results.ours]
         baselines = [line for line in here if line.start not in results.ours]
         if not ours or not baselines:
             continue
-        theirs = max(baselines, key=lambda line: s * line.test.mean)
+        theirs = max(baselines, key=lambda line: s * line.after.mean)
         affordable = [line for line in ours if line.total <= EQUAL * theirs.total]
-        chosen = max(affordable or ours, key=lambda line: s * line.test.mean)
+        chosen = max(affordable or ours, key=lambda line: s * line.after.mean)
         lead = [s * gap for gap in _paired(chosen.outcomes, theirs.outcomes, results.metric)]
         won = s * chosen.test.mean > s * theirs.test.mean
         found.append(Duel(size, chosen, theirs, bool(affordable), won, Spread.of(lead) if lead else None))
@@ -145,6 +150,7 @@ def _line(results: Results, group: list[Outcome]) -> Line:
         size=size,
         parameters=group[0].parameters,
         before=Spread.of([o.points[0].score for o in group]),
+        after=Spread.of([o.points[-1].score for o in group]),
         test=Spread.of([o.test[metric] for o in group]),
         ahead=Spread.of(gaps) if gaps else None,
         interval=_interval(gaps),
@@ -168,10 +174,10 @@ def _race(results: Results, group: list[Outcome]) -> Race:
             times.append(0.0)
             costs.append((float("inf"), float("inf")))
             continue
-        own = outcome.once.flops / len(results.sizes) + outcome.per_size.flops
-        at_once += reach(outcome, target, results.metric) == Cost()
-        times.append(theirs.steps / ours.steps)
-        costs.append((ours.flops / theirs.flops, (ours.flops + own) / theirs.flops))
+        at_once += not outcome.per_size.steps and reach(outcome, target, results.metric) == Cost()
+        times.append(theirs.steps / (ours.steps + outcome.per_size.steps))
+        here = ours.flops + outcome.per_size.flops
+        costs.append((here / theirs.flops, (here + outcome.once.flops / len(results.sizes)) / theirs.flops))
     seeds, reached = len(reference), sum(time > 0 for time in times)
     if 2 * reached <= seeds:
         return Race(None, None, None, None, False, reached, seeds)

@@ -22,8 +22,9 @@ def markdown(results: Results) -> str:
         f"# {results.name}",
         _about(results),
         f"## After the short training: {metric} on the test split {unit}",
-        "Mean ± standard deviation over the seeds; ours in bold. The last row is scratch's long training.",
-        _by_size(results, table, lambda line: spread(line.test, metric), reference=True),
+        "Mean ± standard deviation over the seeds (in brackets how many, where others diverged); ours in bold. The "
+        "last row is scratch's long training.",
+        _by_size(results, table, lambda line: spread(line.test, metric) + _survivors(line), reference=True),
         "## Before training, on held-out training samples",
         _by_size(results, table, lambda line: spread(line.before, metric)),
         "## While training, on held-out training samples",
@@ -33,16 +34,17 @@ def markdown(results: Results) -> str:
         "Differences to scratch's short training of the same seed on the test split: mean, and its 95 % interval.",
         _by_size(results, table, lambda line: _ahead(line, metric), without=SCRATCH),
         "## Speed-up",
-        "Steps that scratch needs for the final score of its long training / steps to the same score (≥: there before "
-        "the first step); behind the comma the same in FLOPs, with the start's own cost shared by all sizes. Medians "
-        "over the seeds; in brackets how many reached it, where not all did.",
+        "Steps that scratch needs for the final score of its long training / steps to the same score, those of a fit "
+        "included (≥: there before the first step); behind the comma the same in FLOPs, with what the learngene cost, "
+        "shared by all sizes. Medians over the seeds; in brackets how many reached it, where not all did.",
         _by_size(results, table, _speed),
         "## FLOPs saved on the way to scratch's final score",
-        "Without and with the start's own cost; negative where more is spent.",
+        "Without and with the share of what the learngene cost; negative where more is spent.",
         _by_size(results, table, _saved),
         "## Ours and the baselines, at equal total cost",
         "The best baseline of every size, and the best of ours among those that cost no more in total (in brackets, "
-        "10¹² FLOPs: training, the size's fit, its share of the learngene); all train for the same number of steps.",
+        "10¹² FLOPs: training, the size's fit, its share of the learngene), both chosen by held-out training samples "
+        "and compared on the test split; all train for the same number of steps.",
         _duels(results, duels(results, table)),
         "## What was spent",
         "In 10¹² FLOPs, means over the sizes; seconds are those of one training, on a machine that may be shared.",
@@ -127,6 +129,10 @@ def _on_the_way(results: Results, table: list[Line]) -> str:
     return pipe_table(["start", "sizes", *(f"{100 * step / steps[-1]:.0f} %" for step in steps)], rows)
 
 
+def _survivors(line: Line) -> str:
+    return f" ({len(line.outcomes)} of {line.race.seeds})" if len(line.outcomes) < line.race.seeds else ""
+
+
 def _ahead(line: Line, metric: Metric) -> str:
     if line.ahead is None:
         return "-"
@@ -178,15 +184,19 @@ def _costs(results: Results, table: list[Line]) -> str:
     for start in results.starts:
         own = [line for line in table if line.start == start]
         outcomes = [outcome for line in own for outcome in line.outcomes]
-        once, sizes = outcomes[0].once, len(own)
-        fit = mean(o.per_size.flops for o in outcomes)
-        training = mean(o.points[-1].flops for o in outcomes)
-        total = mean(line.total for line in own)
-        seconds = mean(o.seconds for o in outcomes)
-        cells = (_tera(once.flops), f"{once.steps:,}", _tera(fit), _tera(training), _tera(total), f"{seconds:.0f}")
-        rows.append((_name(results, start), str(sizes), *cells))
-    head = ["start", "sizes", "learngene, once", "its steps", "fit", "training", "in total per size", "seconds"]
-    return pipe_table(head, rows)
+        once = outcomes[0].once
+        cells = (
+            _tera(once.flops),
+            f"{once.steps:,}",
+            _tera(mean(o.per_size.flops for o in outcomes)),
+            f"{mean(o.per_size.steps for o in outcomes):.0f}",
+            _tera(mean(o.points[-1].flops for o in outcomes)),
+            _tera(mean(line.total for line in own)),
+            f"{mean(o.seconds for o in outcomes):.0f}",
+        )
+        rows.append((_name(results, start), str(len(own)), *cells))
+    spent = ["learngene, once", "its steps", "for a size", "its steps", "training", "in total per size"]
+    return pipe_table(["start", "sizes", *spent, "seconds"], rows)
 
 
 def _tera(flops: float) -> str:

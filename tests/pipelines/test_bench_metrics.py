@@ -71,6 +71,8 @@ def test_own_cost_is_shared_by_the_sizes_of_the_bench_and_a_fit_is_not() -> None
     curve = {0: 0.3, 10: 0.7}
     reference = tuple(outcome("scratch", {0: 0.1, 100: 0.5}, size=size) for size in (SMALL, LARGE))
     (line,) = lines(results(outcome("ours", curve, once=once, per_size=fit), reference=reference))
+    assert line.race.speed_up == pytest.approx(100 / (5 + 1))
+    assert line.race.saved == pytest.approx(1 - (5 * FLOPS + 150) / 1000)
     spent = 5 * FLOPS + 150 + 400 / 2
     assert line.race.saved_amortised == pytest.approx(1 - spent / 1000)
     assert line.race.amortised == pytest.approx(1000 / spent)

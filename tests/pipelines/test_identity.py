@@ -8,6 +8,7 @@ import pytest
 from pipelines.identity import describe, stage_keys
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe
+from zoo.methods.front import Front
 
 RECIPE = Path(__file__).parents[2] / "pipelines/recipes/demo.yaml"
 
@@ -47,6 +48,13 @@ def test_a_field_that_is_null_leaves_no_trace_and_is_told_apart_from_any_value()
 
 def test_options_of_a_method_matter_to_its_stage_only() -> None:
     assert changed("stages.front.method.keep=0.5") == {"front"}
+
+
+def test_the_version_of_a_method_matters_to_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys()
+    monkeypatch.setattr(Front, "version", 2)
+    after = keys()
+    assert {name for name in before if before[name] != after[name]} == {"front"}
 
 
 def test_the_data_matter_to_what_is_trained_on_them() -> None:

@@ -15,8 +15,12 @@ Tensors = Mapping[str, Tensor]
 
 
 class Method(BaseModel, ABC, frozen=True, extra="forbid"):
-    """A way to store a model without a size and to read it back at any size. Instances are the options."""
+    """A way to store a model without a size and to read it back at any size. Instances are the options.
 
+    version: raised when the same options come to mean other tensors; results under an older one are made anew.
+    """
+
+    version: ClassVar[int] = 1
     name: str
 
     @abstractmethod

@@ -11,7 +11,7 @@ GPT-2.
 """
 
 from math import ceil, sqrt
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat
@@ -37,6 +37,7 @@ class Principal(ClosedForm, frozen=True):
     noise: how unequal copies and how large the weights on silent inputs are, in standard deviations of the map; seed.
     """
 
+    version: ClassVar[int] = 2
     name: Literal["principal"] = "principal"
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     noise: NonNegativeFloat = 0.5
