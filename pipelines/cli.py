@@ -233,7 +233,7 @@ def main() -> None:
 
 def _print_bench(results: "Results", folder: Path, *, as_json: bool) -> None:
     from pipelines import show
-    from pipelines.bench.table import summary
+    from pipelines.bench.summary import summary
 
     if as_json:
         print(results.model_dump_json(indent=2))

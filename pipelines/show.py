@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from pipelines.bench.table import number
+from pipelines.bench.cells import number
 from pipelines.runner import OnChange, StageStatus, refresh
 from pipelines.store import Store
 

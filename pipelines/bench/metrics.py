@@ -9,9 +9,6 @@ from statistics import mean, median, stdev
 from pipelines.bench.results import SCRATCH, Cost, Metric, Outcome, Results
 from zoo.size import Size
 
-EQUAL = 1.05
-"""Total costs within this ratio count as equal."""
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -70,23 +67,6 @@ class Line:
     outcomes: tuple[Outcome, ...]
 
 
-@dataclass(frozen=True)
-class Duel:
-    """The best baseline at one size against the best of ours that costs no more in total, by held-out samples.
-
-    equal: there is one of ours that costs no more; else `ours` is the best of all, and dearer.
-    lead: of ours, paired by seed (None: no seed in common, where trainings diverged).
-    won: the mean test score of ours is better.
-    """
-
-    size: Size
-    ours: Line
-    baseline: Line
-    equal: bool
-    won: bool
-    lead: Spread | None
-
-
 def sign(metric: Metric) -> int:
     """1 where more is better, -1 where less is."""
     return 1 if metric == "accuracy" else -1
@@ -121,29 +101,10 @@ def reach(outcome: Outcome, target: float, metric: Metric) -> Cost | None:
     return None
 
 
-def duels(results: Results, table: Sequence[Line]) -> list[Duel]:
-    """One for every size at which both ours and baselines take part."""
-    found: list[Duel] = []
-    s = sign(results.metric)
-    for size in results.sizes:
-        here = [line for line in table if line.size == size and line.start != SCRATCH]  # chosen by held-out samples
-        ours = [line for line in here if line.start in results.ours]
-        baselines = [line for line in here if line.start not in results.ours]
-        if not ours or not baselines:
-            continue
-        theirs = max(baselines, key=lambda line: s * line.after.mean)
-        affordable = [line for line in ours if line.total <= EQUAL * theirs.total]
-        chosen = max(affordable or ours, key=lambda line: s * line.after.mean)
-        lead = [s * gap for gap in _paired(chosen.outcomes, theirs.outcomes, results.metric)]
-        won = s * chosen.test.mean > s * theirs.test.mean
-        found.append(Duel(size, chosen, theirs, bool(affordable), won, Spread.of(lead) if lead else None))
-    return found
-
-
 def _line(results: Results, group: list[Outcome]) -> Line:
     metric, start, size = results.metric, group[0].start, group[0].size
     scratch = [o for o in results.outcomes if o.start == SCRATCH and o.size == size]
-    gaps = [sign(metric) * gap for gap in _paired(group, scratch, metric)]
+    gaps = [sign(metric) * gap for gap in paired(group, scratch, metric)]
     sizes = len(results.sizes)
     return Line(
         start=start,
@@ -196,7 +157,7 @@ def _race_of(outcome: Outcome, target: float, metric: Metric) -> Cost | None:
     return Cost(steps=1, flops=last.flops / last.step)
 
 
-def _paired(ours: Sequence[Outcome], theirs: Sequence[Outcome], metric: Metric) -> list[float]:
+def paired(ours: Sequence[Outcome], theirs: Sequence[Outcome], metric: Metric) -> list[float]:
     """Differences of the test scores, seed by seed."""
     by_seed = {o.seed: o.test[metric] for o in theirs}
     return [o.test[metric] - by_seed[o.seed] for o in ours if o.seed in by_seed]

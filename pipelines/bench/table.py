@@ -1,16 +1,12 @@
-"""The results as text: a Markdown report, and a short table for the terminal."""
+"""The results as a report in Markdown."""
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import mean, median_low
+from statistics import mean
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from pipelines.bench.metrics import Duel, Line, Spread, duels, lines, long_scores, sign
-from pipelines.bench.results import SCRATCH, Metric, Results
-from zoo.size import Size
-
-NEVER = "not reached"
+from pipelines.bench.cells import ahead, number, saved, speed, spread, survivors, tera
+from pipelines.bench.duels import Duel, duels
+from pipelines.bench.metrics import Line, lines, long_scores
+from pipelines.bench.results import SCRATCH, Results
 
 
 def markdown(results: Results) -> str:
@@ -24,7 +20,7 @@ def markdown(results: Results) -> str:
         f"## After the short training: {metric} on the test split {unit}",
         "Mean ± standard deviation over the seeds (in brackets how many, where others diverged); ours in bold. The "
         "last row is scratch's long training.",
-        _by_size(results, table, lambda line: spread(line.test, metric) + _survivors(line), reference=True),
+        _by_size(results, table, lambda line: spread(line.test, metric) + survivors(line), reference=True),
         "## Before training, on held-out training samples",
         _by_size(results, table, lambda line: spread(line.before, metric)),
         "## While training, on held-out training samples",
@@ -32,15 +28,15 @@ def markdown(results: Results) -> str:
         _on_the_way(results, table),
         "## Ahead of scratch",
         "Differences to scratch's short training of the same seed on the test split: mean, and its 95 % interval.",
-        _by_size(results, table, lambda line: _ahead(line, metric), without=SCRATCH),
+        _by_size(results, table, lambda line: ahead(line, metric), without=SCRATCH),
         "## Speed-up",
         "Steps that scratch needs for the final score of its long training / steps to the same score, those of a fit "
         "included (≥: there before the first step); behind the comma the same in FLOPs, with what the learngene cost, "
         "shared by all sizes. Medians over the seeds; in brackets how many reached it, where not all did.",
-        _by_size(results, table, _speed),
+        _by_size(results, table, speed),
         "## FLOPs saved on the way to scratch's final score",
         "Without and with the share of what the learngene cost; negative where more is spent.",
-        _by_size(results, table, _saved),
+        _by_size(results, table, saved),
         "## Ours and the baselines, at equal total cost",
         "The best baseline of every size, and the best of ours among those that cost no more in total (in brackets, "
         "10¹² FLOPs: training, the size's fit, its share of the learngene), both chosen by held-out training samples "
@@ -56,46 +52,10 @@ def markdown(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def summary(results: Results) -> Table:
-    """For the terminal: one row a start, the best first."""
-    table, long, winners = lines(results), long_scores(results), _winners(results)
-    shown = Table("start", "sizes", results.metric, "speed-up (median)", "best at", box=SIMPLE_HEAD, title=results.name)
-    rows: list[tuple[float, tuple[str, ...]]] = []
-    for start in results.starts:
-        own = [line for line in table if line.start == start]
-        speed = median_low(line.race.speed_up or 0.0 for line in own)
-        gap = sign(results.metric) * mean(line.test.mean - long[line.size].mean for line in own)
-        score = number(mean(line.test.mean for line in own), results.metric)
-        name = f"[bold]{start}[/]" if start in results.ours else start
-        won = f"{winners.count(start)} of {len(winners)}"
-        rows.append((gap, (name, str(len(own)), score, f"{_ratio(speed)} x" if speed else NEVER, won)))
-    for _, row in sorted(rows, key=lambda pair: -pair[0]):
-        shown.add_row(*row)
-    return shown
-
-
-def number(value: float, metric: Metric) -> str:
-    """Accuracy in percent, a loss with three decimals."""
-    return f"{100 * value:.1f}" if metric == "accuracy" else f"{value:.3f}"
-
-
-def spread(value: Spread, metric: Metric) -> str:
-    """Mean and standard deviation."""
-    return f"{number(value.mean, metric)} ± {number(value.std, metric)}"
-
-
 def pipe_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of Markdown."""
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}"
-
-
-def _winners(results: Results) -> list[str]:
-    """The start with the best mean score at every size."""
-    best: dict[Size, Line] = {}
-    for line in sorted(lines(results), key=lambda line: sign(results.metric) * line.test.mean):
-        best[line.size] = line
-    return [line.start for line in best.values()]
 
 
 def _by_size(
@@ -129,48 +89,12 @@ def _on_the_way(results: Results, table: list[Line]) -> str:
     return pipe_table(["start", "sizes", *(f"{100 * step / steps[-1]:.0f} %" for step in steps)], rows)
 
 
-def _survivors(line: Line) -> str:
-    return f" ({len(line.outcomes)} of {line.race.seeds})" if len(line.outcomes) < line.race.seeds else ""
-
-
-def _ahead(line: Line, metric: Metric) -> str:
-    if line.ahead is None:
-        return "-"
-    text = f"{'+' if line.ahead.mean >= 0 else ''}{number(line.ahead.mean, metric)}"
-    if line.interval is None:
-        return text
-    low, high = (number(end, metric) for end in line.interval)
-    return f"{text} ({low} to {high})"
-
-
-def _speed(line: Line) -> str:
-    race = line.race
-    some = f" ({race.reached} of {race.seeds})" if 0 < race.reached < race.seeds else ""
-    if race.speed_up is None or race.amortised is None:
-        return NEVER + some
-    return f"{'≥ ' if race.at_once else ''}{_ratio(race.speed_up)}, {race.amortised:.2f}{some}"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def _saved(line: Line) -> str:
-    race = line.race
-    if race.saved is None or race.saved_amortised is None:
-        return NEVER
-    return f"{100 * race.saved:.0f} %, {100 * race.saved_amortised:.0f} %"
-
-
 def _duels(results: Results, found: list[Duel]) -> str:
     metric = results.metric
     rows = [
         (
             str(duel.size),
-            *(
-                f"{line.start}: {spread(line.test, metric)} ({_tera(line.total)})"
-                for line in (duel.ours, duel.baseline)
-            ),
+            *(f"{line.start}: {spread(line.test, metric)} ({tera(line.total)})" for line in (duel.ours, duel.baseline)),
             spread(duel.lead, metric) if duel.lead else "-",
             ("ahead" if duel.won else "**behind**") + ("" if duel.equal else ", **and dearer**"),
         )
@@ -186,21 +110,17 @@ def _costs(results: Results, table: list[Line]) -> str:
         outcomes = [outcome for line in own for outcome in line.outcomes]
         once = outcomes[0].once
         cells = (
-            _tera(once.flops),
+            tera(once.flops),
             f"{once.steps:,}",
-            _tera(mean(o.per_size.flops for o in outcomes)),
+            tera(mean(o.per_size.flops for o in outcomes)),
             f"{mean(o.per_size.steps for o in outcomes):.0f}",
-            _tera(mean(o.points[-1].flops for o in outcomes)),
-            _tera(mean(line.total for line in own)),
+            tera(mean(o.points[-1].flops for o in outcomes)),
+            tera(mean(line.total for line in own)),
             f"{mean(o.seconds for o in outcomes):.0f}",
         )
         rows.append((_name(results, start), str(len(own)), *cells))
     spent = ["learngene, once", "its steps", "for a size", "its steps", "training", "in total per size"]
     return pipe_table(["start", "sizes", *spent, "seconds"], rows)
-
-
-def _tera(flops: float) -> str:
-    return f"{flops / 1e12:,.0f}" if flops >= 1e14 else f"{flops / 1e12:.3g}"
 
 
 def _rates(results: Results) -> str:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipelines.bench.metrics import duels, lines, reach
+from pipelines.bench.duels import duels
+from pipelines.bench.metrics import lines, reach
 from pipelines.bench.results import Cost, Metric, Outcome, Point, Results
 from zoo import Size
 

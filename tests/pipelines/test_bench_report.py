@@ -10,7 +10,8 @@ from rich.console import Console
 from pipelines.bench.evidence import split_evidence
 from pipelines.bench.report import write
 from pipelines.bench.results import Ancestor, Cost, Metric, Outcome, Point, Results, Skipped
-from pipelines.bench.table import markdown, summary
+from pipelines.bench.summary import summary
+from pipelines.bench.table import markdown
 from pipelines.show import evidence_table
 from zoo import Size
 

@@ -1,0 +1,59 @@
+"""How the numbers of a bench are written."""
+
+from pipelines.bench.metrics import Line, Spread
+from pipelines.bench.results import Metric
+
+NEVER = "not reached"
+
+
+def number(value: float, metric: Metric) -> str:
+    """Accuracy in percent, a loss with three decimals."""
+    return f"{100 * value:.1f}" if metric == "accuracy" else f"{value:.3f}"
+
+
+def spread(value: Spread, metric: Metric) -> str:
+    """Mean and standard deviation."""
+    return f"{number(value.mean, metric)} ± {number(value.std, metric)}"
+
+
+def survivors(line: Line) -> str:
+    """How many seeds are behind a mean, where some diverged."""
+    return f" ({len(line.outcomes)} of {line.race.seeds})" if len(line.outcomes) < line.race.seeds else ""
+
+
+def ahead(line: Line, metric: Metric) -> str:
+    """The difference to scratch's short training, and its interval."""
+    if line.ahead is None:
+        return "-"
+    text = f"{'+' if line.ahead.mean >= 0 else ''}{number(line.ahead.mean, metric)}"
+    if line.interval is None:
+        return text
+    low, high = (number(end, metric) for end in line.interval)
+    return f"{text} ({low} to {high})"
+
+
+def speed(line: Line) -> str:
+    """The speed-up, and the amortised one."""
+    race = line.race
+    some = f" ({race.reached} of {race.seeds})" if 0 < race.reached < race.seeds else ""
+    if race.speed_up is None or race.amortised is None:
+        return NEVER + some
+    return f"{'≥ ' if race.at_once else ''}{ratio(race.speed_up)}, {race.amortised:.2f}{some}"
+
+
+def saved(line: Line) -> str:
+    """The share of FLOPs saved, without and with that of the learngene."""
+    race = line.race
+    if race.saved is None or race.saved_amortised is None:
+        return NEVER
+    return f"{100 * race.saved:.0f} %, {100 * race.saved_amortised:.0f} %"
+
+
+def ratio(value: float) -> str:
+    """A factor."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def tera(flops: float) -> str:
+    """FLOPs in 10¹²."""
+    return f"{flops / 1e12:,.0f}" if flops >= 1e14 else f"{flops / 1e12:.3g}"
