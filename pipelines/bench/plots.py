@@ -140,20 +140,27 @@ def _quality(plt: Any, results: Results, table: list[Line], styles: dict[str, di
         long.setdefault(outcome.parameters, []).append(outcome)
     points = sorted((n / 1e6, mean(_shown(results, o.test[results.metric]) for o in os)) for n, os in long.items())
     axis.plot(*zip(*points, strict=True), color=GREY, linewidth=2.5, alpha=0.7, label="scratch, long", zorder=1)
-    stars: dict[tuple[float, float], list[str]] = {}  # one star and one text for those in the same place
-    for ancestor in results.ancestors:
-        place = (ancestor.parameters / 1e6, _shown(results, ancestor.test[results.metric]))
-        stars.setdefault(place, []).append(ancestor.name)
-    for place, names in stars.items():
-        axis.scatter(*place, marker="*", s=260, color="gold", edgecolor="black", zorder=4)
-        box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
-        axis.annotate(", ".join(names), place, (0, 12), textcoords="offset points", ha="center", bbox=box, zorder=5)
+    _mark_ancestors(axis, results)
     axis.margins(y=0.1)
     _plain_log(axis, [line.parameters / 1e6 for line in table])
     axis.set(xlabel="parameters, millions", ylabel=_label(results, "test split"), title="After the short training")
     axis.grid(alpha=0.3, which="both")
     _legend(figure, [axis])
     return figure
+
+
+def _mark_ancestors(axis: Any, results: Results) -> None:
+    """A star for each, and one text for those whose texts would cover each other."""
+    low, high = axis.get_ylim()
+    texts: dict[tuple[float, float], list[str]] = {}
+    for ancestor in results.ancestors:
+        x, y = ancestor.parameters / 1e6, _shown(results, ancestor.test[results.metric])
+        axis.scatter(x, y, marker="*", s=260, color="gold", edgecolor="black", zorder=4)
+        place = next((p for p in texts if p[0] == x and abs(p[1] - y) < 0.04 * (high - low)), (x, y))
+        texts.setdefault(place, []).append(ancestor.name)
+    for place, names in texts.items():
+        box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
+        axis.annotate(", ".join(names), place, (0, 12), textcoords="offset points", ha="center", bbox=box, zorder=5)
 
 
 def _plain_log(axis: Any, values: list[float]) -> None:
