@@ -130,6 +130,10 @@ def instantiate(
     fit_steps: Annotated[int, typer.Option(help="Fit the scalers to this size for so many steps.", min=0)] = 0,
     fit_lr: Annotated[float, typer.Option(help="Learning rate of the fit.", min=1e-12)] = 2e-3,
     fit_batch: Annotated[int, typer.Option(help="Batch of the fit.", min=1)] = 128,
+    calibrate: Annotated[
+        int,
+        typer.Option(help="Mend in closed form, on so many training samples, what the change of size upset.", min=0),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Order of the data in the fit, random start of a new head.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -140,7 +144,7 @@ def instantiate(
     """
     from pipelines import models, show
 
-    fit = models.Fit(steps=fit_steps, lr=fit_lr, batch=fit_batch, seed=seed)
+    fit = models.Fit(steps=fit_steps, lr=fit_lr, batch=fit_batch, seed=seed, calibrate=calibrate)
     content = models.make_model(ref, (depth, width, heads, mlp), tuple(head or ()), data, fit, out)
     if as_json:
         _print_json(content)

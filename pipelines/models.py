@@ -1,4 +1,4 @@
-"""What the verbs about models do: `instantiate` (with a fit of the scalers where asked) and `condense`."""
+"""What the verbs about models do: `instantiate` (fitted or calibrated where asked) and `condense`."""
 
 import tempfile
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from pipelines.matching import mismatches
 from pipelines.show import progress_bar
 from pipelines.stages.common import task_objective
 from pipelines.store import Store
+from trainers.calibration import Calibration, calibrate
 from trainers.config import Execution, Training
 from trainers.data.config import Data
 from trainers.dataset import Dataset
@@ -33,12 +34,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit:
-    """How scalers are fitted to a size: AdamW without weight decay, templates frozen. `seed` also starts a new head."""
+    """How scalers are fitted to a size: AdamW without weight decay, templates frozen. `seed` also starts a new head.
+
+    calibrate: training samples for a calibration in closed form (0: none), after the fit.
+    """
 
     steps: int = 0
     lr: float = 2e-3
     batch: int = 128
     seed: int = 0
+    calibrate: int = 0
 
 
 def make_model(
@@ -49,16 +54,17 @@ def make_model(
     fit: Fit,
     out: Path,
 ) -> dict[str, Any]:
-    """A ready model in folder `out`: expanded, fitted where asked, scored where there are data.
+    """A ready model in folder `out`: expanded, fitted and calibrated where asked, scored where there are data.
 
     `head` holds FIELD=VALUE for config fields that a new use changes; the new head starts at random.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInputError(f"--out: {out} exists and is not an empty folder; choose another")
-    if fit.steps and data is None:
-        raise BadInputError("--fit-steps: fitting needs --data ('digits' or 'webdataset:FOLDER')")
-    if fit.steps and head:
-        raise BadInputError("--head: the learngene is fitted with its own head; fit without --head, or train the model")
+    for option, asked in (("--fit-steps", fit.steps), ("--calibrate", fit.calibrate)):
+        if asked and data is None:
+            raise BadInputError(f"{option}: it needs --data ('digits', 'webdataset:FOLDER' or 'text:PATH')")
+        if asked and head:
+            raise BadInputError(f"--head: {option} wants the learngene's own head; leave one out, or train the model")
     folder = api.locate(ref)
     learngene, fields = Learngene.load(folder), _head(head)
     size = learngene.size(*wanted)
@@ -68,8 +74,13 @@ def make_model(
     if fit.steps and dataset:
         learngene = fit_scalers(learngene, size, dataset, fit)
     checkpoint = api.instantiate(learngene, size, fields, fit.seed)
+    if fit.calibrate and dataset:
+        whole = api.instantiate(learngene, learngene.source.size)
+        checkpoint = calibrate(checkpoint, whole, dataset, Calibration(samples=fit.calibrate))
     scores = _score(checkpoint, dataset) if dataset else {}
-    origin = f"Started from learngene `{ref}`" + (f", scalers fitted for {fit.steps} steps." if fit.steps else ".")
+    fitted_for = f", scalers fitted for {fit.steps} steps" if fit.steps else ""
+    calibrated_on = f", calibrated on {fit.calibrate} samples" if fit.calibrate else ""
+    origin = f"Started from learngene `{ref}`{fitted_for}{calibrated_on}."
     if dataset:  # what the scores were measured with
         checkpoint = replace(checkpoint, preprocessing=dataset.preprocessing)
     save_checkpoint(out, checkpoint, origin=origin)

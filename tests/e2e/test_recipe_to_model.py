@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import RECIPE, Zoo
+from safetensors.torch import load_file
 
 from registry.server import connect
 
@@ -75,6 +77,21 @@ def test_a_fitted_model_of_a_new_size_loads_where_the_zoo_is_not_installed(built
     assert alone.stdout.split() == [str(made["parameters"]), "10"]
 
 
+def test_a_calibrated_model_has_other_closing_maps_and_a_classifier_of_its_own(built: Zoo, tmp_path: Path) -> None:
+    size = ("--depth", "2", "--width", "16", "--heads", "1", "--data", "digits")
+    weights: list[dict[str, torch.Tensor]] = []
+    for name, options in (("plain", ()), ("mended", ("--calibrate", "64"))):
+        built("instantiate", "pico.front", *size, *options, "--out", tmp_path / name)
+        weights.append(load_file(tmp_path / name / "model.safetensors"))
+    changed = {
+        name.removesuffix(".bias").removesuffix(".weight")
+        for name in weights[0]
+        if not torch.equal(*(w[name] for w in weights))
+    }
+    assert changed == {"blocks.0.attn.proj", "blocks.0.mlp.fc2", "blocks.1.attn.proj", "blocks.1.mlp.fc2", "head"}
+    assert "calibrated on 64 samples" in (tmp_path / "mended/README.md").read_text(encoding="utf-8")
+
+
 def test_an_existing_checkpoint_becomes_a_learngene_without_a_recipe(built: Zoo, tmp_path: Path) -> None:
     built("instantiate", "pico.front", "--depth", "2", "--width", "32", "--out", tmp_path / "model")
     entry = built("condense", tmp_path / "model", "--set", "keep=0.5", "--name", "mine.front", "--json").json
@@ -93,6 +110,7 @@ def test_an_existing_checkpoint_becomes_a_learngene_without_a_recipe(built: Zoo,
         (("instantiate", "pico.weit", "--depth", "0", "--width", "32", "--out", "x"), 2, "depth: 0"),
         (("instantiate", "pico.weit", "--depth", "2", "--width", "48", "--heads", "5", "--out", "x"), 2, "heads: 5"),
         (("instantiate", "pico.weit", "--depth", "2", "--width", "32", "--fit-steps", "3", "--out", "x"), 2, "--data"),
+        (("instantiate", "pico.front", "--depth", "2", "--width", "32", "--calibrate", "8", "--out", "x"), 2, "--data"),
         (
             (
                 "instantiate",
