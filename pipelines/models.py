@@ -22,6 +22,7 @@ from trainers.world import World
 from zoo import Architecture, Learngene, Size, api, read_checkpoint, save_checkpoint
 from zoo.checkpoint import Checkpoint
 from zoo.errors import BadInputError
+from zoo.files import check_out
 from zoo.heads import change_head
 from zoo.manifest import TOKENIZER
 from zoo.methods import CLOSED_FORMS
@@ -53,8 +54,7 @@ def make_model(
 
     `head` holds FIELD=VALUE for config fields that a new use changes; the new head starts at random.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInputError(f"--out: {out} exists and is not an empty folder; choose another")
+    check_out(out)
     if fit.steps and data is None:
         raise BadInputError("--fit-steps: fitting needs --data ('digits' or 'webdataset:FOLDER')")
     if fit.steps and head:

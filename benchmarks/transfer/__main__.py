@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from benchmarks.rows import conditions, say
-from benchmarks.transfer.report import Cell, Curve, Transfer, write
+from benchmarks.transfer.report import FILES, Cell, Curve, Transfer, write
 from infra.cluster import connect
 from pipelines.bench.gather import read_scores
 from pipelines.recipe import Recipe
@@ -21,7 +21,7 @@ from pipelines.recipe_stages import Ref, Trial, Tune
 from pipelines.runner import StageStatus, plan, run
 from pipelines.stages.scaling import TUNED
 from pipelines.store import Store
-from zoo.files import atomic_folder
+from zoo.files import atomic_folder, check_out
 from zoo.methods.mupscaling import MuPScaling
 
 SEEDS = (0, 1, 2)
@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of table and plots")
     options = parser.parse_args()
+    check_out(options.out, FILES)
     transfer = measure(load_recipe(options.recipe), Store.default())
     with atomic_folder(options.out) as folder:
         write(transfer, folder, f"python -m benchmarks.transfer {options.recipe}")

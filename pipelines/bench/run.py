@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipelines.bench.evidence import log_evidence
 from pipelines.bench.gather import best_rates, gather, metric_of
 from pipelines.bench.metrics import sign
-from pipelines.bench.report import RESULTS, write
+from pipelines.bench.report import FILES, READY, write
 from pipelines.bench.results import Results
 from pipelines.bench.trials import Plan, trials, tuning
 from pipelines.identity import stage_keys
@@ -25,7 +25,7 @@ from pipelines.show import messages, scores_text
 from pipelines.stages.trial import MODEL
 from pipelines.store import Store
 from zoo.errors import BadInputError
-from zoo.files import atomic_folder
+from zoo.files import atomic_folder, check_out
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
@@ -49,8 +49,7 @@ def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:
     """Run what is not done of the recipe and its bench, write the report to `out`, log it to registered learngenes."""
     bench, store = recipe.bench, Store.default()
     assert bench is not None
-    if out.exists() and not (out / RESULTS).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInputError(f"--out: {out} holds something else; choose another folder")
+    check_out(out, FILES)
     if recipe.entries:
         check_registry()
     with ExitStack() as stack:
@@ -89,7 +88,7 @@ def keep_ready(planned: Plan, results: Results, store: Store, folder: Path) -> N
         if here := [o for o in kept if o.size == size]:
             best = max(here, key=lambda o: sign(results.metric) * o.points[-1].score)
             model = store.verified(keys[stages[best.start, size, best.seed]]) / MODEL
-            shutil.copytree(model, folder / "ready" / str(size))
+            shutil.copytree(model, folder / READY / str(size))
 
 
 def _run(recipe: Recipe, store: Store, connect: Connect, what: str) -> list[StageStatus]:
