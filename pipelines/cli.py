@@ -199,13 +199,12 @@ def bench(
 
     Example: zoo bench pipelines/recipes/demo.yaml --quick --out bench-digits
     """
-    from pipelines.bench.run import load_bench, run_bench
+    from pipelines.bench.run import command_line, load_bench, run_bench
 
     sets = tuple(overrides or ())
     loaded = load_bench(recipe, sets, quick=quick)
-    words = ["zoo", "bench", str(recipe), *(["--quick"] if quick else []), *(f"--set {text}" for text in sets)]
     folder = out or Path(f"bench-{loaded.name}")
-    _print_bench(run_bench(loaded, folder, address, " ".join(words)), folder, as_json=as_json)
+    _print_bench(run_bench(loaded, folder, address, command_line(recipe, sets, quick=quick)), folder, as_json=as_json)
 
 
 @app.command()

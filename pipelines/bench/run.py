@@ -1,6 +1,7 @@
 """`zoo bench`: the recipe, then its trials, then the report and the evidence in the registry."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -43,6 +44,12 @@ def load_bench(path: Path, overrides: tuple[str, ...], *, quick: bool) -> Recipe
         raise BadInputError(f"{path}: bench.quick: missing or empty; it says what --quick changes")
     own = tuple(f"{field}={json.dumps(value)}" for field, value in recipe.bench.quick.items())
     return load_recipe(path, own + overrides)
+
+
+def command_line(path: Path, overrides: tuple[str, ...], *, quick: bool) -> str:
+    """The command that makes the same results again, as a shell takes it."""
+    words = ["zoo", "bench", str(path), *(["--quick"] if quick else [])]
+    return shlex.join([*words, *(word for text in overrides for word in ("--set", text))])
 
 
 def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:

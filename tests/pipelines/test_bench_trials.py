@@ -1,10 +1,11 @@
 """A bench as stages: who starts from what, what does not apply, and what the quick variant changes."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
-from pipelines.bench.run import load_bench
+from pipelines.bench.run import command_line, load_bench
 from pipelines.bench.trials import trials, tuning
 from pipelines.identity import stage_keys
 from pipelines.recipe import Recipe
@@ -175,3 +176,9 @@ def test_a_recipe_without_a_bench_is_refused(path: Path) -> None:
     path.write_text(BENCH[: BENCH.index("bench:")], encoding="utf-8")
     with pytest.raises(BadInputError, match="bench: the field is missing"):
         load_bench(path, (), quick=False)
+
+
+def test_the_command_of_a_report_can_be_pasted_into_a_shell() -> None:
+    sets = ("bench.sizes=[{depth: 3, width: 64}]", "data.path=my data")
+    text = command_line(Path("my bench.yaml"), sets, quick=True)
+    assert shlex.split(text) == ["zoo", "bench", "my bench.yaml", "--quick", "--set", sets[0], "--set", sets[1]]
