@@ -115,8 +115,10 @@ def instantiate(
     depth: Annotated[int, typer.Option(help="Number of blocks.", show_default=False)],
     width: Annotated[int, typer.Option(help="Channels.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the ready model.", show_default=False)],
-    heads: Annotated[int | None, typer.Option(help="Attention heads [default: as wide as the learngene's].")] = None,
-    mlp: Annotated[int | None, typer.Option(help="MLP hidden units [default: the learngene's ratio].")] = None,
+    heads: Annotated[
+        int | None, typer.Option(help="Attention heads.", show_default="as wide as the learngene's")
+    ] = None,
+    mlp: Annotated[int | None, typer.Option(help="MLP hidden units.", show_default="the learngene's ratio")] = None,
     head: Annotated[
         list[str] | None,
         typer.Option(

@@ -56,7 +56,7 @@ def make_model(
     """
     check_out(out)
     if fit.steps and data is None:
-        raise BadInputError("--fit-steps: fitting needs --data ('digits' or 'webdataset:FOLDER')")
+        raise BadInputError("--fit-steps: fitting needs --data ('digits', 'webdataset:FOLDER' or 'text:PATH')")
     if fit.steps and head:
         raise BadInputError("--head: the learngene is fitted with its own head; fit without --head, or train the model")
     folder = api.locate(ref)

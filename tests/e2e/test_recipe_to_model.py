@@ -195,3 +195,7 @@ def test_the_answer_of_json_is_json_only(built: Zoo) -> None:
     answer = built("plan", RECIPE, "--json")
     assert json.loads(answer.out)
     assert answer.err == ""
+
+
+def test_help_says_what_is_taken_where_nothing_is_given(built: Zoo) -> None:
+    assert "the learngene's" in built("instantiate", "--help").out
