@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 
 def load_bench(path: Path, overrides: tuple[str, ...], *, quick: bool) -> Recipe:
-    """A recipe with a bench; with `quick` its own overrides apply before the given ones. Raises `BadInputError`."""
+    """A recipe with a bench. Raises `BadInputError`.
+
+    With `quick` its own overrides apply before the given ones, its results have a name of their own, and nothing is
+    registered: what was trained for a quick look takes no alias from what was trained in full.
+    """
     recipe = load_recipe(path, overrides)
     if recipe.bench is None:
         raise BadInputError(f"{path}: bench: the field is missing; it says which starts are compared, at which sizes")
@@ -43,7 +47,8 @@ def load_bench(path: Path, overrides: tuple[str, ...], *, quick: bool) -> Recipe
     if not recipe.bench.quick:
         raise BadInputError(f"{path}: bench.quick: missing or empty; it says what --quick changes")
     own = tuple(f"{field}={json.dumps(value)}" for field, value in recipe.bench.quick.items())
-    return load_recipe(path, own + overrides)
+    smaller = load_recipe(path, own + overrides)
+    return smaller.model_copy(update={"name": f"{smaller.name}-quick", "entries": {}})
 
 
 def command_line(path: Path, overrides: tuple[str, ...], *, quick: bool) -> str:
