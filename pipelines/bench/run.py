@@ -47,7 +47,7 @@ def load_bench(path: Path, overrides: tuple[str, ...], *, quick: bool) -> Recipe
     if not recipe.bench.quick:
         raise BadInputError(f"{path}: bench.quick: missing or empty; it says what --quick changes")
     own = tuple(f"{field}={json.dumps(value)}" for field, value in recipe.bench.quick.items())
-    smaller = load_recipe(path, own + overrides)
+    smaller = load_recipe(path, overrides, own)
     return smaller.model_copy(update={"name": f"{smaller.name}-quick", "entries": {}})
 
 

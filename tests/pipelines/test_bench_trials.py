@@ -143,6 +143,12 @@ def test_quick_changes_what_it_says_and_set_comes_after_it(path: Path) -> None:
     assert quick.stages["ancestor"].train.steps == 2  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_mistake_of_the_quick_variant_is_not_blamed_on_set(path: Path) -> None:
+    path.write_text(BENCH.replace("quick: {bench.seeds:", "quick: {bench.sedes:"), encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"^--quick: bench\.sedes: unknown field"):
+        load_bench(path, ("bench.train.steps=7",), quick=True)
+
+
 def test_a_quick_look_takes_the_place_of_nothing_that_was_made_in_full(path: Path) -> None:
     path.write_text(BENCH.replace("bench:\n", "register:\n  pico.weit: {stage: weit}\nbench:\n"), encoding="utf-8")
     full, quick = (load_bench(path, (), quick=quick) for quick in (False, True))
