@@ -115,8 +115,10 @@ def instantiate(
     depth: Annotated[int, typer.Option(help="Number of blocks.", show_default=False)],
     width: Annotated[int, typer.Option(help="Channels.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the ready model.", show_default=False)],
-    heads: Annotated[int | None, typer.Option(help="Attention heads [default: as wide as the learngene's].")] = None,
-    mlp: Annotated[int | None, typer.Option(help="MLP hidden units [default: the learngene's ratio].")] = None,
+    heads: Annotated[
+        int | None, typer.Option(help="Attention heads.", show_default="as wide as the learngene's")
+    ] = None,
+    mlp: Annotated[int | None, typer.Option(help="MLP hidden units.", show_default="the learngene's ratio")] = None,
     head: Annotated[
         list[str] | None,
         typer.Option(
@@ -203,13 +205,12 @@ def bench(
 
     Example: zoo bench pipelines/recipes/demo.yaml --quick --out bench-digits
     """
-    from pipelines.bench.run import load_bench, run_bench
+    from pipelines.bench.run import command_line, load_bench, run_bench
 
     sets = tuple(overrides or ())
     loaded = load_bench(recipe, sets, quick=quick)
-    words = ["zoo", "bench", str(recipe), *(["--quick"] if quick else []), *(f"--set {text}" for text in sets)]
     folder = out or Path(f"bench-{loaded.name}")
-    _print_bench(run_bench(loaded, folder, address, " ".join(words)), folder, as_json=as_json)
+    _print_bench(run_bench(loaded, folder, address, command_line(recipe, sets, quick=quick)), folder, as_json=as_json)
 
 
 @app.command()

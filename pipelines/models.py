@@ -23,6 +23,7 @@ from trainers.world import World
 from zoo import Architecture, Learngene, Size, api, read_checkpoint, save_checkpoint
 from zoo.checkpoint import Checkpoint
 from zoo.errors import BadInputError
+from zoo.files import check_out
 from zoo.heads import change_head
 from zoo.manifest import TOKENIZER
 from zoo.methods import CLOSED_FORMS
@@ -58,8 +59,7 @@ def make_model(
 
     `head` holds FIELD=VALUE for config fields that a new use changes; the new head starts at random.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInputError(f"--out: {out} exists and is not an empty folder; choose another")
+    check_out(out)
     for option, asked in (("--fit-steps", fit.steps), ("--calibrate", fit.calibrate)):
         if asked and data is None:
             raise BadInputError(f"{option}: it needs --data ('digits', 'webdataset:FOLDER' or 'text:PATH')")

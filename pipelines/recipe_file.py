@@ -16,9 +16,9 @@ UNRESOLVED = "default_factory_not_called"
 """Pydantic's complaint about a default that depends on a field which is wrong itself."""
 
 
-def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: tuple[str, ...] = (), quick: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe and check all of it. Raises `BadInputError` with every mistake, a line each."""
-    source = YamlSource(path, overrides)
+    source = YamlSource(path, overrides, quick)
     try:
         recipe = Recipe.model_validate(source.content)
     except ValidationError as error:

@@ -10,10 +10,10 @@ from zoo.errors import BadInputError, NotFoundError
 
 
 class YamlSource:
-    """A YAML file (`content`, plain values), with `--set` overrides applied, that knows where its values stand."""
+    """A YAML file (`content`, plain values), with overrides applied, that knows where its values stand."""
 
-    def __init__(self, path: Path, overrides: tuple[str, ...] = ()) -> None:
-        """Read `path`; `overrides` are `a.b.c=value`, the value in YAML."""
+    def __init__(self, path: Path, overrides: tuple[str, ...] = (), quick: tuple[str, ...] = ()) -> None:
+        """Read `path`; `overrides` are `a.b.c=value`, the value in YAML, after those that `--quick` stands for."""
         if not path.is_file():
             raise NotFoundError(f"{path}: no such recipe")
         self.path = path
@@ -26,14 +26,16 @@ class YamlSource:
             raise BadInputError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
         if not isinstance(self.content, dict):
             raise BadInputError(f"{path}:1: a recipe is a mapping of fields, this is a {type(self.content).__name__}")
-        self._set: set[Loc] = set()
-        for override in overrides:
-            self._override(override)
+        self._set: dict[Loc, str] = {}
+        for option, texts in (("--quick", quick), ("--set", overrides)):
+            for text in texts:
+                self._override(option, text)
 
     def place(self, loc: Loc) -> str:
-        """Where the value at `loc` (or its nearest parent) stands: `file:line`, or `--set`."""
-        if any(loc[: len(path)] == path for path in self._set):
-            return "--set"
+        """Where the value at `loc` (or its nearest parent) stands: `file:line`, or the option that set it."""
+        for path, option in reversed(self._set.items()):
+            if loc[: len(path)] == path:
+                return option
         node, line = self._root, 1
         for part in loc:  # a part that the file does not have (a missing field) is skipped
             for key, value in getattr(node, "value", []) if isinstance(node, yaml.MappingNode) else []:
@@ -59,19 +61,19 @@ class YamlSource:
             return [self._plain(item) for item in node.value]
         return yaml.SafeLoader("").construct_object(node, deep=True) if node else None
 
-    def _override(self, text: str) -> None:
+    def _override(self, option: str, text: str) -> None:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise BadInputError(f"--set {text!r}: write field=value, for example --set data.path=shards")
+            raise BadInputError(f"{option} {text!r}: write field=value, for example --set data.path=shards")
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise BadInputError(f"--set {text!r}: the value is not valid YAML") from error
+            raise BadInputError(f"{option} {text!r}: the value is not valid YAML") from error
         *parents, last = path = tuple(name.split("."))
         at = self.content
         for part in parents:
             at = at.setdefault(part, {})
             if not isinstance(at, dict):
-                raise BadInputError(f"--set {text!r}: {part!r} holds a single value, it has no field {last!r}")
+                raise BadInputError(f"{option} {text!r}: {part!r} holds a single value, it has no field {last!r}")
         at[last] = parsed
-        self._set.add(path)
+        self._set[path] = option

@@ -48,7 +48,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, origin: str) -> Non
         (temporary / CARD).write_text(card, encoding="utf-8")
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path | str) -> Checkpoint:
     """Read a checkpoint folder (`config.json`, `model.safetensors`), whoever wrote it.
 
     Raises:
@@ -56,6 +56,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         BadInputError: not a family of the zoo; the first tensors or the setting that do not fit are named.
         IntegrityError: the weights cannot be read or hold NaN or infinity.
     """
+    folder = Path(folder)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise NotFoundError(f"{folder / name}: missing; a checkpoint folder holds {CONFIG} and {WEIGHTS}")

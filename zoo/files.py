@@ -6,14 +6,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from zoo.errors import IntegrityError
+from zoo.errors import BadInputError, IntegrityError
 
 FULL = 64 * 1024
 """A disk with less than so many bytes left counts as full."""
@@ -64,6 +64,23 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             _replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_out(folder: Path, own: Collection[str] = ()) -> None:
+    """Raise `BadInputError` where `--out FOLDER` cannot become a result whose entries are named `own`.
+
+    An earlier result is replaced; whatever else lies in the folder would be lost.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInputError(f"--out: {folder} is not a folder; choose another")
+    others = sorted({path.name for path in folder.iterdir()} - set(own)) if folder.exists() else []
+    if others:
+        raise BadInputError(f"--out: {folder} holds something else ({others[0]}); choose another folder")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise BadInputError(f"--out: {folder} is the folder you are in, which cannot be replaced; choose another")
+    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise BadInputError(f"--out: {folder}: no folder can be made in {place}; choose another")
 
 
 def write_json(path: Path, value: Any) -> None:

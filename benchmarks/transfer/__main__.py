@@ -9,10 +9,11 @@ Example: python -m benchmarks.transfer benchmarks/transfer/mlp.yaml --out transf
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from benchmarks.rows import conditions, say
-from benchmarks.transfer.report import Cell, Curve, Transfer, write
+from benchmarks.transfer.report import FILES, Cell, Curve, Transfer, write
 from infra.cluster import connect
 from pipelines.bench.gather import read_scores
 from pipelines.recipe import Recipe
@@ -21,7 +22,8 @@ from pipelines.recipe_stages import Ref, Trial, Tune
 from pipelines.runner import StageStatus, plan, run
 from pipelines.stages.scaling import TUNED
 from pipelines.store import Store
-from zoo.files import atomic_folder
+from zoo.errors import BadInputError, ZooError
+from zoo.files import atomic_folder, check_out
 from zoo.methods.mupscaling import MuPScaling
 
 SEEDS = (0, 1, 2)
@@ -60,9 +62,17 @@ def _trials(recipe: Recipe, best: Cell) -> list[tuple[str, Trial]]:
     return trials
 
 
+def check(recipe: Recipe) -> None:
+    """Raise `BadInputError` if one of the four stages is missing, or is something else."""
+    for name, kind in {"narrow": "pretrain", "base": "pretrain", "small": "tune", "large": "tune"}.items():
+        stage = recipe.stages.get(name)
+        if stage is None or stage.run != kind:
+            raise BadInputError(f"stages.{name}: {f'run: {stage.run}' if stage else 'missing'}; wanted is run: {kind}")
+
+
 def _tune(recipe: Recipe, name: str) -> Tune:
     stage = recipe.stages[name]
-    assert isinstance(stage, Tune), f"{name} must be run: tune"
+    assert isinstance(stage, Tune)
     return stage
 
 
@@ -82,7 +92,14 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of table and plots")
     options = parser.parse_args()
-    transfer = measure(load_recipe(options.recipe), Store.default())
+    try:
+        check_out(options.out, FILES)
+        recipe = load_recipe(options.recipe)
+        check(recipe)
+        transfer = measure(recipe, Store.default())
+    except ZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
     with atomic_folder(options.out) as folder:
         write(transfer, folder, f"python -m benchmarks.transfer {options.recipe}")
     print((options.out / "README.md").read_text(encoding="utf-8"))

@@ -53,6 +53,10 @@ class Transfer:
         return self.flops["large"] / (self.flops["small"] + self.flops["narrow"])
 
 
+FILES = ("README.md", "results.json", "grids.png", "curves.png")
+"""All that the folder holds."""
+
+
 def write(transfer: Transfer, folder: Path, command: str) -> None:
     """Write `README.md`, `results.json`, `grids.png` and `curves.png`."""
     write_json(folder / "results.json", asdict(transfer))

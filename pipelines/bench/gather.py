@@ -1,5 +1,6 @@
 """Finished trials as the results of a bench."""
 
+import json
 import os
 import platform
 from importlib.metadata import version
@@ -131,10 +132,11 @@ def _about(recipe: Recipe, bench: Bench, command: str) -> dict[str, str]:
     config = configure(recipe.family, recipe.config).model_dump_json(exclude_defaults=True)
     rates = ", ".join(f"{lr:g}" for lr in reference.lr)
     short = f"chosen from {', '.join(f'{lr:g}' for lr in bench.lr)}" if bench.lr else f"{train.lr:g}"
+    data = {"kind": recipe.data.kind} | recipe.data.model_dump(mode="json", exclude_defaults=True)
     packages = ("learngene-zoo", "torch", "timm", "transformers")
     return {
         "command": command,
-        "data": recipe.data.model_dump_json(exclude_defaults=True),
+        "data": json.dumps(data),
         "family": f"{recipe.family} {config}",
         "training": f"{length}, batch {train.batch}, {train.optimizer}, learning rate {short}",
         "reference": f"scratch, {reference.steps} steps, learning rate chosen from {rates}",

@@ -15,6 +15,7 @@ BASELINES = ("#8C564B", "#7F7F7F", "#9467BD", "#BCBD22", "#2F4F4F", "#B07AA1", "
 MARKERS = "osD^vP*Xh<>"
 DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 GREY = "0.6"
+PLOTS = ("curves", "speedup", "quality", "cost")
 
 
 def draw(results: Results, folder: Path) -> None:
@@ -26,7 +27,7 @@ def draw(results: Results, folder: Path) -> None:
 
     table = lines(results)
     styles = {start: _style(results, start) for start in results.starts}
-    for name, plot in (("curves", _curves), ("speedup", _speedup), ("quality", _quality), ("cost", _cost)):
+    for name, plot in zip(PLOTS, (_curves, _speedup, _quality, _cost), strict=True):
         figure = plot(plt, results, table, styles)
         figure.savefig(folder / f"{name}.png", dpi=130)
         plt.close(figure)

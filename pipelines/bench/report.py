@@ -10,6 +10,9 @@ from pipelines.bench.table import markdown
 from zoo.files import write_json
 
 RESULTS = "results.json"
+READY = "ready"
+FILES = (RESULTS, "RESULTS.md", "results.csv", *(f"{name}.png" for name in plots.PLOTS), READY)
+"""All that a bench's folder holds."""
 
 
 def write(results: Results, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`zoo bench`: the recipe, then its trials, then the report and the evidence in the registry."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipelines.bench.evidence import log_evidence
 from pipelines.bench.gather import best_rates, gather, metric_of
 from pipelines.bench.metrics import sign
-from pipelines.bench.report import RESULTS, write
+from pipelines.bench.report import FILES, READY, write
 from pipelines.bench.results import Results
 from pipelines.bench.trials import Plan, trials, tuning
 from pipelines.identity import stage_keys
@@ -25,7 +26,7 @@ from pipelines.show import messages, scores_text
 from pipelines.stages.trial import MODEL
 from pipelines.store import Store
 from zoo.errors import BadInputError
-from zoo.files import atomic_folder
+from zoo.files import atomic_folder, check_out
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
 
 def load_bench(path: Path, overrides: tuple[str, ...], *, quick: bool) -> Recipe:
-    """A recipe with a bench; with `quick` its own overrides apply before the given ones. Raises `BadInputError`."""
+    """A recipe with a bench. Raises `BadInputError`.
+
+    With `quick` its own overrides apply before the given ones, its results have a name of their own, and nothing is
+    registered: what was trained for a quick look takes no alias from what was trained in full.
+    """
     recipe = load_recipe(path, overrides)
     if recipe.bench is None:
         raise BadInputError(f"{path}: bench: the field is missing; it says which starts are compared, at which sizes")
@@ -42,15 +47,21 @@ def load_bench(path: Path, overrides: tuple[str, ...], *, quick: bool) -> Recipe
     if not recipe.bench.quick:
         raise BadInputError(f"{path}: bench.quick: missing or empty; it says what --quick changes")
     own = tuple(f"{field}={json.dumps(value)}" for field, value in recipe.bench.quick.items())
-    return load_recipe(path, own + overrides)
+    smaller = load_recipe(path, overrides, own)
+    return smaller.model_copy(update={"name": f"{smaller.name}-quick", "entries": {}})
+
+
+def command_line(path: Path, overrides: tuple[str, ...], *, quick: bool) -> str:
+    """The command that makes the same results again, as a shell takes it."""
+    words = ["zoo", "bench", str(path), *(["--quick"] if quick else [])]
+    return shlex.join([*words, *(word for text in overrides for word in ("--set", text))])
 
 
 def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:
     """Run what is not done of the recipe and its bench, write the report to `out`, log it to registered learngenes."""
     bench, store = recipe.bench, Store.default()
     assert bench is not None
-    if out.exists() and not (out / RESULTS).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInputError(f"--out: {out} holds something else; choose another folder")
+    check_out(out, FILES)
     if recipe.entries:
         check_registry()
     with ExitStack() as stack:
@@ -89,7 +100,7 @@ def keep_ready(planned: Plan, results: Results, store: Store, folder: Path) -> N
         if here := [o for o in kept if o.size == size]:
             best = max(here, key=lambda o: sign(results.metric) * o.points[-1].score)
             model = store.verified(keys[stages[best.start, size, best.seed]]) / MODEL
-            shutil.copytree(model, folder / "ready" / str(size))
+            shutil.copytree(model, folder / READY / str(size))
 
 
 def _run(recipe: Recipe, store: Store, connect: Connect, what: str) -> list[StageStatus]:

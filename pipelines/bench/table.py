@@ -6,6 +6,7 @@ from statistics import mean
 from pipelines.bench.cells import ahead, number, saved, speed, spread, survivors, tera
 from pipelines.bench.duels import Duel, duels
 from pipelines.bench.metrics import Line, lines, long_scores
+from pipelines.bench.plots import PLOTS
 from pipelines.bench.results import SCRATCH, Results
 
 
@@ -47,7 +48,7 @@ def markdown(results: Results) -> str:
         _costs(results, table),
         *(["## Learning rates, chosen on held-out training samples", _rates(results)] if results.rates else []),
         *(["## Left out", _skipped(results)] if results.skipped else []),
-        *(f"![{name}]({name}.png)" for name in ("curves", "speedup", "quality", "cost")),
+        *(f"![{name}]({name}.png)" for name in PLOTS),
     ]
     return "\n\n".join(parts) + "\n"
 

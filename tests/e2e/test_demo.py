@@ -45,6 +45,7 @@ def test_curves_begin_before_the_first_step_and_end_after_the_last(results: Resu
 def test_tables_plots_and_ready_models_are_there(zoo: Zoo, results: Results) -> None:
     out = zoo.home.with_name("demo")
     assert all(size in (out / "RESULTS.md").read_text(encoding="utf-8") for size in SIZES)
+    assert "digits" in results.about["data"]
     for plot in ("curves.png", "speedup.png", "quality.png", "cost.png"):
         assert (out / plot).read_bytes().startswith(b"\x89PNG")
     with (out / "results.csv").open(encoding="utf-8") as file:

@@ -83,11 +83,8 @@ def test_a_calibrated_model_has_other_closing_maps_and_a_classifier_of_its_own(b
     for name, options in (("plain", ()), ("mended", ("--calibrate", "64"))):
         built("instantiate", "pico.front", *size, *options, "--out", tmp_path / name)
         weights.append(load_file(tmp_path / name / "model.safetensors"))
-    changed = {
-        name.removesuffix(".bias").removesuffix(".weight")
-        for name in weights[0]
-        if not torch.equal(*(w[name] for w in weights))
-    }
+    plain, mended = weights
+    changed = {name.rpartition(".")[0] for name in plain if not torch.equal(plain[name], mended[name])}
     assert changed == {"blocks.0.attn.proj", "blocks.0.mlp.fc2", "blocks.1.attn.proj", "blocks.1.mlp.fc2", "head"}
     assert "calibrated on 64 samples" in (tmp_path / "mended/README.md").read_text(encoding="utf-8")
 
@@ -213,3 +210,7 @@ def test_the_answer_of_json_is_json_only(built: Zoo) -> None:
     answer = built("plan", RECIPE, "--json")
     assert json.loads(answer.out)
     assert answer.err == ""
+
+
+def test_help_says_what_is_taken_where_nothing_is_given(built: Zoo) -> None:
+    assert "the learngene's" in built("instantiate", "--help").out

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.bench.evidence import split_evidence
-from pipelines.bench.report import write
+from pipelines.bench.report import FILES, READY, write
 from pipelines.bench.results import Ancestor, Cost, Metric, Outcome, Point, Results, Skipped
 from pipelines.bench.summary import summary
 from pipelines.bench.table import markdown
@@ -118,3 +118,8 @@ def test_evidence_is_told_apart_from_an_entrys_other_numbers() -> None:
     )
     assert others == {"accuracy": 0.5}
     assert evidence == [{"bench": "b", "start": "front", "size": "1x8", "accuracy": 0.6, "scratch": 0.2}]
+
+
+def test_a_bench_may_replace_all_that_it_wrote(tmp_path: Path) -> None:
+    write(make("accuracy"), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES} - {READY}

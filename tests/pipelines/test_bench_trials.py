@@ -1,10 +1,11 @@
 """A bench as stages: who starts from what, what does not apply, and what the quick variant changes."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
-from pipelines.bench.run import load_bench
+from pipelines.bench.run import command_line, load_bench
 from pipelines.bench.trials import trials, tuning
 from pipelines.identity import stage_keys
 from pipelines.recipe import Recipe
@@ -142,6 +143,19 @@ def test_quick_changes_what_it_says_and_set_comes_after_it(path: Path) -> None:
     assert quick.stages["ancestor"].train.steps == 2  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_mistake_of_the_quick_variant_is_not_blamed_on_set(path: Path) -> None:
+    path.write_text(BENCH.replace("quick: {bench.seeds:", "quick: {bench.sedes:"), encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"^--quick: bench\.sedes: unknown field"):
+        load_bench(path, ("bench.train.steps=7",), quick=True)
+
+
+def test_a_quick_look_takes_the_place_of_nothing_that_was_made_in_full(path: Path) -> None:
+    path.write_text(BENCH.replace("bench:\n", "register:\n  pico.weit: {stage: weit}\nbench:\n"), encoding="utf-8")
+    full, quick = (load_bench(path, (), quick=quick) for quick in (False, True))
+    assert (full.name, list(full.entries)) == ("pico", ["pico.weit"])
+    assert (quick.name, list(quick.entries)) == ("pico-quick", [])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -175,3 +189,9 @@ def test_a_recipe_without_a_bench_is_refused(path: Path) -> None:
     path.write_text(BENCH[: BENCH.index("bench:")], encoding="utf-8")
     with pytest.raises(BadInputError, match="bench: the field is missing"):
         load_bench(path, (), quick=False)
+
+
+def test_the_command_of_a_report_can_be_pasted_into_a_shell() -> None:
+    sets = ("bench.sizes=[{depth: 3, width: 64}]", "data.path=my data")
+    text = command_line(Path("my bench.yaml"), sets, quick=True)
+    assert shlex.split(text) == ["zoo", "bench", "my bench.yaml", "--quick", "--set", sets[0], "--set", sets[1]]

@@ -12,8 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zoo_samples import few
 
-from zoo.errors import IntegrityError, ZooError
-from zoo.files import atomic_folder, canonical_json, digest_file, digest_folder, digest_json, home, write_json
+from zoo.errors import BadInputError, IntegrityError, ZooError
+from zoo.files import (
+    atomic_folder,
+    canonical_json,
+    check_out,
+    digest_file,
+    digest_folder,
+    digest_json,
+    home,
+    write_json,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -150,3 +159,24 @@ def test_home_is_absolute_and_follows_the_environment(tmp_path: Path, monkeypatc
 def test_every_error_has_an_exit_code_of_its_own() -> None:
     codes = {error.__name__: error.exit_code for error in ZooError.__subclasses__()}
     assert codes == {"BadInputError": 2, "NotFoundError": 3, "IntegrityError": 4, "GateRefusedError": 5}
+
+
+@pytest.mark.parametrize("place", ["letter.txt", "letter.txt/deeper", "mine", "."])
+def test_a_result_goes_nowhere_that_it_cannot_or_must_not_replace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "letter.txt").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    (tmp_path / "mine" / "results.json").touch()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty" if place == "." else tmp_path)
+    with pytest.raises(BadInputError, match=r"^--out: "):
+        check_out(Path(place), ("results.json",))
+
+
+def test_a_result_may_replace_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "results.json").touch()
+    check_out(tmp_path / "old", ("results.json", "plot.png"))
+    check_out(tmp_path / "new" / "deep")

@@ -222,3 +222,7 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path
     with pytest.raises(BadInputError, match=r"head\.bias is missing"):
         save_checkpoint(tmp_path / "ready", Checkpoint(ARCH, weights), origin=ORIGIN)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_may_be_given_as_text(folder: Path) -> None:
+    assert read_checkpoint(str(folder)).digest == read_checkpoint(folder).digest
