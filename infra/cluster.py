@@ -5,14 +5,17 @@ This module is what the other rooms see of Ray. It knows nothing of recipes, tra
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from infra.group import Group
 from infra.session import private_cluster, running_cluster
 from infra.tasks import check_room, errors_come_home, name_of, submit
 from zoo.errors import BadInputError
+
+LOOK_UP_SECONDS = 0.5
 
 
 @contextmanager
@@ -43,6 +46,7 @@ class Cluster:
 
     address: str
     folder: Path | None
+    _stopped: Event = field(default_factory=Event, compare=False)
 
     @property
     def cpus(self) -> int:
@@ -52,12 +56,22 @@ class Cluster:
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def run(self, function: Callable[..., Any], *args: Any, cpus: int = 1, gpus: int = 0) -> Any:
-        """Call `function(*args)` as one task and return its result."""
+        """Call `function(*args)` as one task and return its result; `stop` from another thread ends it."""
         import ray
 
         check_room(name_of(function), 1, cpus, gpus)
         with errors_come_home():
-            return ray.get(submit(function, args, cpus, gpus))
+            task = submit(function, args, cpus, gpus)
+            # A thread that is inside `ray.get` when Ray is shut down may never come back: so it looks up now and then.
+            while not ray.wait([task], timeout=LOOK_UP_SECONDS)[0]:
+                if self._stopped.is_set():
+                    ray.cancel(task, force=True)
+                    raise RuntimeError(f"{name_of(function)} was stopped")
+            return ray.get(task)
+
+    def stop(self) -> None:
+        """End what `run` waits for in other threads, within a second; a group ends with the connection."""
+        self._stopped.set()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], *, cpus: int = 1) -> Iterator[tuple[int, Any]]:
         """Call `function(item)` for every item, and yield `(index, result)` as they finish.

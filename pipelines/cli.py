@@ -16,6 +16,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from pipelines.bench.results import Results
 
+INTERRUPTED = 130
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -234,6 +235,10 @@ def main() -> None:
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted; the same command goes on where it was", file=sys.stderr)
+        raise
 
 
 def _print_bench(results: "Results", folder: Path, *, as_json: bool) -> None:

@@ -40,6 +40,8 @@ class StageStatus:
 
 SCORES = ("loss", "accuracy", "eval_loss", "perplexity", "skipped_samples", "flops", "step")
 """What a record keeps of the metrics: the last value of each; `step` and `flops` are what the stage cost."""
+STOP_SECONDS = 10
+"""How long an interrupt waits for what runs to end: tasks take a second, groups only end with the connection."""
 OnChange = Callable[[StageStatus], None]
 Connect = Callable[[], "Cluster"]
 
@@ -95,9 +97,11 @@ def run(recipe: Recipe, store: Store, rows: list[StageStatus], connect: Connect,
         stop.set()
         pool.shutdown(cancel_futures=True)
         raise
-    except BaseException:  # an interrupt: the cluster ends what runs
+    except BaseException:  # an interrupt: what runs ends too, while there still is a cluster to end it on
         stop.set()
+        cluster.stop()
         pool.shutdown(wait=False, cancel_futures=True)
+        wait(running, timeout=STOP_SECONDS)
         raise
     pool.shutdown()
 

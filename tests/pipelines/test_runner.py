@@ -1,6 +1,9 @@
 """The runner: what can run at the same time does, and a failure does not cost what others have done."""
 
 from pathlib import Path
+from signal import SIGINT, pthread_kill
+from threading import Thread, main_thread
+from time import sleep
 
 import pytest
 
@@ -47,3 +50,23 @@ def test_after_a_failure_what_runs_is_finished_and_nothing_else_begins(tmp_path:
     assert together == {"bad", "good"}
     states = {row.name: row.state for row in plan(recipe, store)}
     assert states == {"bad": "waiting", "good": "cached", "later": "waiting"}
+
+
+@pytest.mark.slow
+def test_after_an_interrupt_nothing_runs_and_no_lock_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE, encoding="utf-8")
+    recipe, store = load_recipe(path, ("stages.good.train.steps=100000",)), Store(tmp_path / "store")
+    (row,) = rows = [row for row in plan(recipe, store) if row.name == "good"]
+
+    def interrupt() -> None:
+        while not store.progress(row.key):
+            sleep(0.05)
+        pthread_kill(main_thread().ident or 0, SIGINT)
+
+    with connect("local", cpus=2) as cluster:
+        Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, store, rows, lambda: cluster, lambda _: None)
+        with store.lock(row.key, lambda: pytest.fail("the stage still runs"), lambda: True):
+            assert store.progress(row.key)["step"] > 0
