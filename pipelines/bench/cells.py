@@ -12,8 +12,9 @@ def number(value: float, metric: Metric) -> str:
 
 
 def spread(value: Spread, metric: Metric) -> str:
-    """Mean and standard deviation."""
-    return f"{number(value.mean, metric)} ± {number(value.std, metric)}"
+    """Mean and standard deviation; of one seed, which has none, the score."""
+    deviation = f" ± {number(value.std, metric)}" if value.n > 1 else ""
+    return number(value.mean, metric) + deviation
 
 
 def survivors(line: Line) -> str:

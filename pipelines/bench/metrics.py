@@ -12,15 +12,16 @@ from zoo.size import Size
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and standard deviation over seeds (0 for one seed)."""
+    """Mean and standard deviation over `n` seeds (0 for one seed)."""
 
     mean: float
     std: float
+    n: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
         """Of at least one value."""
-        return cls(mean(values), stdev(values) if len(values) > 1 else 0.0)
+        return cls(mean(values), stdev(values) if len(values) > 1 else 0.0, len(values))
 
 
 @dataclass(frozen=True)

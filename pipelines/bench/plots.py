@@ -10,10 +10,10 @@ from pipelines.bench.metrics import Line, lines
 from pipelines.bench.results import SCRATCH, Outcome, Results
 
 OURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#117733", "#332288")
-BASELINES = ("#8C564B", "#7F7F7F", "#9467BD", "#BCBD22", "#2F4F4F", "#B07AA1", "#A0522D", "#708090", "#556B2F")
+BASELINES = ("#8C564B", "#7F7F7F", "#9467BD", "#BCBD22", "#17BECF", "#E377C2", "#1F4E79", "#B8860B", "#2E8B57")
 """Okabe and Ito's colours with three of Tol's, and muted ones; markers and dashes tell starts apart as well."""
 MARKERS = "osD^vP*Xh<>"
-DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
+DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)))
 GREY = "0.6"
 PLOTS = ("curves", "speedup", "quality", "cost")
 
