@@ -83,8 +83,9 @@ def fit_scalers(learngene: Learngene, size: Size, data: Dataset, fit: Fit) -> Le
     module = fitted(learngene, size)
     training = Training(steps=fit.steps, batch=fit.batch, lr=fit.lr, weight_decay=0.0, seed=fit.seed)
     execution = Execution(checkpoint_every=fit.steps)
-    with tempfile.TemporaryDirectory() as folder, progress_bar("fit", fit.steps) as report:
-        train(module, task_objective(module.arch, training), data, training, execution, Path(folder), report)
+    with tempfile.TemporaryDirectory() as folder, progress_bar("fit") as report:
+        objective = task_objective(module.arch, training)
+        train(module, objective, data, training, execution, Path(folder), lambda done: report(done.step, fit.steps))
     return module.learngene(parents=(learngene.digest,))
 
 

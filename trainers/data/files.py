@@ -5,12 +5,10 @@ from pathlib import Path
 
 from trainers.data.address import local_path
 from trainers.data.config import Part, Text, WebDataset
-from trainers.data.index import INDEX, Index, Shard
+from trainers.data.index import INDEX, SHARD_ENDINGS, Index, Shard
 from trainers.data.places import Folder, Place, index_of, needed_index, place_of
 from trainers.data.source import Files, FolderFiles, IndexedFolderFiles, RemoteFiles
 from zoo.errors import BadInputError, IntegrityError
-
-SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
 
 def part_files(spec: Text | WebDataset, part: Part) -> Files:

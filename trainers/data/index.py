@@ -13,6 +13,8 @@ from zoo.errors import IntegrityError
 
 INDEX = "index.json"
 INDEX_FORMAT = 1
+SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
+"""Of shards of images; those of text are text files."""
 
 
 class _Model(BaseModel):
@@ -50,6 +52,16 @@ class Index(_Model):
         if count > 1:
             raise ValueError(f"{name} is there {count} times")
         return shards
+
+    @property
+    def samples(self) -> int:
+        """Of all shards."""
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        """Of all shards."""
+        return sum(shard.bytes for shard in self.shards)
 
 
 def parse_index(content: bytes, place: str) -> Index:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainers.data.address import checked_address, local_path
 from trainers.data.index import INDEX, Index, parse_index
-from trainers.data.remote import Remote
+from trainers.data.remote import AwayError, Remote
 from zoo.errors import BadInputError, NotFoundError
 
 
@@ -61,10 +61,14 @@ def place_of(path: str) -> Place:
 
 
 def index_of(place: Place) -> Index | None:
-    """The index of the data in a place; a folder may have none. Raises `NotFoundError`, `IntegrityError`."""
-    if isinstance(place, Folder) and not (place.root / INDEX).exists():
+    """The index of the data in a place, None if there is none. Raises `AwayError`, `IntegrityError`."""
+    try:
+        content = place.read(INDEX)
+    except AwayError:
+        raise
+    except NotFoundError:
         return None
-    return parse_index(place.read(INDEX), place.place(INDEX))
+    return parse_index(content, place.place(INDEX))
 
 
 def needed_index(place: Place) -> Index:

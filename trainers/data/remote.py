@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
-from zoo.errors import BadInputError, NotFoundError
+from zoo.errors import BadInputError, NotFoundError, ZooError
 from zoo.files import full_disk_is_an_integrity_error, home
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class AwayError(NotFoundError):
-    """A store did not answer, or not usefully, however often it was asked."""
+    """A store did not answer, however often it was asked, or refused to: what is there is not known."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Remote:
 
     def read(self, name: str) -> bytes:
         """A small file. Raises `NotFoundError`, `AwayError`."""
-        return self._patiently(name, QUICK, lambda: self._system.cat_file(self._path(name)))
+        content = self._patiently(name, QUICK, lambda: self._system.cat_file(self._path(name)))
+        assert isinstance(content, bytes)
+        return content
 
     def download(self, name: str, file: IO[bytes]) -> str:
         """Copy a file into `file`, from its start again after what passes; give its SHA-256 (hex).
@@ -78,7 +80,7 @@ class Remote:
         digest = hashlib.sha256()
         file.seek(0)
         options: dict[str, Any] = {"block_size": 0} if self._is_http else {}  # one stream: not all servers know ranges
-        with self._system.open(self._path(name), "rb", **options) as source:
+        with cast("IO[bytes]", self._system.open(self._path(name), "rb", **options)) as source:
             while chunk := source.read(_CHUNK):
                 file.write(chunk)
                 digest.update(chunk)
@@ -92,13 +94,15 @@ class Remote:
                 return work()
             except FileNotFoundError as error:
                 raise NotFoundError(f"{place} is not there") from error
+            except ZooError:
+                raise
             except Exception as error:  # every protocol has its own library, and that its own errors
                 if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                     raise  # of this machine
                 told = f"{place}: {type(error).__name__}: {error}"
                 if _is_refusal(error):
                     hint = "credentials come from the environment of the process"
-                    raise NotFoundError(f"{told} (access refused; {hint})") from error
+                    raise AwayError(f"{told} (access refused; {hint})") from error
                 if delay is None:
                     raise AwayError(f"{told} (after {len(delays) + 1} attempts in {sum(delays):.0f} s)") from error
                 _log.warning("%s; trying again in %g s", told, delay)

@@ -49,7 +49,8 @@ class ShardCache:
         while (file := _shared(path)) is None:
             self._download(shard, download)
         with file:
-            os.utime(path)  # now it is the most recently used one
+            now = time.time_ns()  # the kernel's own clock for this is too coarse to tell an order
+            os.utime(path, ns=(now, now))
             yield path
 
     @property

@@ -1,7 +1,7 @@
 """Files of data wherever they lie: in a folder, with or without an index, or behind an address with one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Files(ABC):
         """The SHA-256 of each, by name. With an index it is what that says, and no file is touched."""
 
     @abstractmethod
-    def opened(self) -> Iterator[Opened]:
+    def opened(self) -> Generator[Opened, None, None]:
         """One after the other; each stays until the next one is asked for. Raises `IntegrityError`."""
 
 
@@ -50,7 +50,7 @@ class FolderFiles(Files):
         """Computed, and kept as long as the files do not change."""
         return digests(self.paths)
 
-    def opened(self) -> Iterator[Opened]:
+    def opened(self) -> Generator[Opened, None, None]:
         """Where they are."""
         return (Opened(path.name, str(path), path) for path in self.paths)
 
@@ -66,7 +66,7 @@ class IndexedFolderFiles(Files):
         """From the index."""
         return _promised(self.shards)
 
-    def opened(self) -> Iterator[Opened]:
+    def opened(self) -> Generator[Opened, None, None]:
         """Where they are."""
         for shard in self.shards:
             with self.folder.fetched(shard.name) as path:
@@ -86,7 +86,7 @@ class RemoteFiles(Files):
         """From the index."""
         return _promised(self.shards)
 
-    def opened(self) -> Iterator[Opened]:
+    def opened(self) -> Generator[Opened, None, None]:
         """In the cache; the next ones arrive there while one is read."""
         # What would push out what has just arrived is not fetched early.
         ahead = min(_AHEAD, self.limit // max([1, *(shard.bytes for shard in self.shards)]) - 1)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trainers.data.config import Part, Text
+from trainers.data.contents import checked_line
 from trainers.data.files import one_file, part_files
 from trainers.data.source import Opened
 from zoo.errors import BadInputError
@@ -72,11 +73,4 @@ def _lines(spec: Text, part: Part, file: Opened) -> Iterator[tuple[int, str]]:
             here: Part = part if cut is None else "train" if position < cut else "test"
             position += len(line)
             if here == part:
-                yield number, _decoded(line, f"{file.place}, line {number}")
-
-
-def _decoded(line: bytes, place: str) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"data: {place}: not UTF-8 ({error.reason} at byte {error.start} of the line)") from error
+                yield number, checked_line(line, f"{file.place}, line {number}")
