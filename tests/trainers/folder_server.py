@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 
 class FolderServer(ThreadingHTTPServer):
@@ -28,19 +29,18 @@ class FolderServer(ThreadingHTTPServer):
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    server: FolderServer
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, directory=str(args[2].folder), **kwargs)  # pyright: ignore
+    def __init__(self, request: Any, address: Any, server: FolderServer) -> None:
+        self.owner = server
+        super().__init__(request, address, server, directory=str(server.folder))
 
     def do_GET(self) -> None:
         name = self.path.rpartition("/")[2]
-        self.server.asked[name] += 1
-        if self.server.refuse.get(name):
-            self.send_error(self.server.refuse[name].pop(0))
-        elif self.server.cut[name]:
-            self.server.cut[name] -= 1
-            content = (self.server.folder / name).read_bytes()
+        self.owner.asked[name] += 1
+        if self.owner.refuse.get(name):
+            self.send_error(self.owner.refuse[name].pop(0))
+        elif self.owner.cut[name]:
+            self.owner.cut[name] -= 1
+            content = (self.owner.folder / name).read_bytes()
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

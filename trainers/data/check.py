@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
 
-from trainers.data.contents import contents
+from trainers.data.contents import Contents, contents
 from trainers.data.index import INDEX, SHARD_ENDINGS, Index, Shard
 from trainers.data.places import Place, needed_index, place_of
 from trainers.data.remote import AwayError
@@ -77,29 +77,29 @@ def _checked(place: Place, index: Index, shard: Shard) -> ShardState:
     try:
         with place.fetched(shard.name) as path:
             found = contents(path, shard.name, len(index.classes) if index.classes else None)
-            wrong: list[tuple[State, str]] = [
-                *_differences(shard, path.stat().st_size, digest_file(path), found.samples)
-            ]
+            size, digest = path.stat().st_size, digest_file(path)
     except AwayError:
         raise  # nothing is known about the shard
     except NotFoundError as error:
         return ShardState(shard.name, "missing", 0, (str(error),))
-    wrong += [("undecodable", problem) for problem in found.problems]
+    wrong = list(_differences(shard, size, digest, found))
     return ShardState(shard.name, wrong[0][0] if wrong else "ok", found.samples, tuple(problem for _, problem in wrong))
 
 
-def _differences(shard: Shard, size: int, digest: str, samples: int) -> Iterator[tuple[State, str]]:
+def _differences(shard: Shard, size: int, digest: str, found: Contents) -> Iterator[tuple[State, str]]:
     if size != shard.bytes:
         yield "wrong size", f"{size} bytes, the index says {shard.bytes}"
     if digest != shard.sha256:
         yield "wrong hash", f"SHA-256 {digest}, the index says {shard.sha256}"
-    if samples != shard.samples:
-        yield "wrong count", f"{samples} samples, the index says {shard.samples}"
+    if found.samples != shard.samples:
+        yield "wrong count", f"{found.samples} samples, the index says {shard.samples}"
+    for problem in found.problems:
+        yield "undecodable", problem
 
 
 def _extra(index: Index, names: list[str]) -> list[ShardState]:
-    """Shards that nobody entered; other files may lie beside them."""
-    endings = (*SHARD_ENDINGS, ".txt")
+    """Files of the kind of the shards that nobody entered; anything else may lie beside them."""
     known = {shard.name for shard in index.shards}
-    found = sorted(name for name in names if name.endswith(endings) and name not in known)
+    tars = next(iter(known)).endswith(SHARD_ENDINGS)
+    found = [name for name in sorted({*names} - known) if name.endswith(SHARD_ENDINGS if tars else ".txt")]
     return [ShardState(name, "extra", 0, (f"not in {INDEX}",)) for name in found]

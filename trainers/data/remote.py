@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-QUICK = (0.5, 1.0, 2.0)
+QUICK = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 PATIENT = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0)
 """Seconds before each new attempt: for what somebody waits for; for a store that may be away for minutes."""
 
