@@ -127,7 +127,8 @@ def _data(text: str, arch: Architecture, tokenizer: Path | None) -> Data:
     except ValidationError as error:
         first = error.errors()[0]
         what = f"{first['loc'][-1]}: {first['msg']}" if first["loc"] else first["msg"]
-        raise BadInputError(f"--data: {text!r}: {what}; legal values: digits, webdataset:FOLDER, text:PATH") from error
+        shown = kind if first["type"] == "address" else text
+        raise BadInputError(f"--data: {shown!r}: {what}; legal values: digits, webdataset:FOLDER, text:PATH") from error
     for field, problem in mismatches(arch.family, config, data):
         raise BadInputError(f"--data: {text!r}: the model's {field} is {problem}")
     return data

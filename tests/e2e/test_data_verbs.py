@@ -40,3 +40,21 @@ def test_exit_codes_say_what_is_wrong(zoo: Zoo, tmp_path: Path) -> None:
     assert '"state": "wrong size"' in damaged.out
     assert "train-000000.tar" in damaged.err
     assert "train-000000.tar" in zoo("data", "check", out).out
+
+
+RECIPE = """
+name: x
+family: vit
+config: {img_size: 4, patch_size: 2, in_chans: 3, num_classes: 2}
+data: {kind: webdataset, path: "https://me:secret@host/x", image_size: 4, classes: 2}
+stages: {a: {run: pretrain, size: {depth: 1, width: 8, heads: 1}, train: {steps: 1, batch: 2}}}
+"""
+
+
+def test_credentials_in_an_address_are_refused_and_not_repeated(zoo: Zoo, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    for arguments in (("plan", tmp_path / "recipe.yaml"), ("data", "check", "https://me:secret@host/x")):
+        answer = zoo(*arguments)
+        assert answer.code == 2
+        assert "credentials come from the environment" in answer.err
+        assert "secret" not in answer.out + answer.err

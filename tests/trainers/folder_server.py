@@ -48,6 +48,12 @@ class _Handler(SimpleHTTPRequestHandler):
         else:
             super().do_GET()
 
+    def end_headers(self) -> None:
+        """As Apache has it: a `.gz` is called an encoding of something else."""
+        if self.path.endswith(".gz"):
+            self.send_header("Content-Encoding", "gzip")
+        super().end_headers()
+
     def log_message(self, format: str, *args: object) -> None:
         """Nothing."""
 

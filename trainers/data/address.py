@@ -3,16 +3,22 @@
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pydantic_core import PydanticCustomError
+
 
 def checked_address(path: str) -> str:
-    """The same text. Raises `ValueError` for an address that carries credentials or more than one protocol."""
+    """The same text. Raises a `ValueError` of type `address` if it carries credentials or more than one protocol.
+
+    Nobody may repeat such an address: messages end in logs.
+    """
     if "://" not in path:
         return path
     parts = urlsplit(path)
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("an address without user, password, query and fragment; credentials come from the environment")
-    if "::" in path:
-        raise ValueError("one protocol only, without ::")
+    if "@" in parts.netloc or parts.query or parts.fragment or "::" in path:
+        raise PydanticCustomError(
+            "address",
+            "an address has one protocol, no user, password, query or fragment; credentials come from the environment",
+        )
     return path
 
 

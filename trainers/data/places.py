@@ -52,7 +52,7 @@ def place_of(path: str) -> Place:
     try:
         folder = local_path(checked_address(path))
     except ValueError as error:
-        raise BadInputError(f"data.path: {path.partition('?')[0].rpartition('@')[2]}: legal: {error}") from error
+        raise BadInputError(f"data.path: {error}") from error
     if folder is None:
         return Remote(path)
     if not folder.is_dir():

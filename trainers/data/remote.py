@@ -141,8 +141,15 @@ class Remote:
 def _http_options() -> dict[str, Any]:
     from aiohttp import ClientTimeout
 
-    # aiohttp's own limit is 5 minutes for a whole file; what counts is that something arrives.
-    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=30, sock_read=60), "trust_env": True}}
+    client = {
+        # aiohttp's own limit is 5 minutes for a whole file; what counts is that something arrives.
+        "timeout": ClientTimeout(total=None, sock_connect=30, sock_read=60),
+        "trust_env": True,  # proxies
+        # Some servers call a `.tar.gz` an encoding: the digest is of the file as it is.
+        "auto_decompress": False,
+        "headers": {"Accept-Encoding": "identity"},
+    }
+    return {"client_kwargs": client}
 
 
 def _is_refusal(error: Exception) -> bool:
