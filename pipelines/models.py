@@ -94,8 +94,9 @@ def fit_scalers(learngene: Learngene, size: Size, data: Dataset, fit: Fit) -> Le
     module = fitted(learngene, size)
     training = Training(steps=fit.steps, batch=fit.batch, lr=fit.lr, weight_decay=0.0, seed=fit.seed)
     execution = Execution(checkpoint_every=fit.steps)
-    with tempfile.TemporaryDirectory() as folder, progress_bar("fit", fit.steps) as report:
-        train(module, task_objective(module.arch, training), data, training, execution, Path(folder), report)
+    with tempfile.TemporaryDirectory() as folder, progress_bar("fit") as report:
+        objective = task_objective(module.arch, training)
+        train(module, objective, data, training, execution, Path(folder), lambda done: report(done.step, fit.steps))
     return module.learngene(parents=(learngene.digest,))
 
 
@@ -137,7 +138,8 @@ def _data(text: str, arch: Architecture, tokenizer: Path | None) -> Data:
     except ValidationError as error:
         first = error.errors()[0]
         what = f"{first['loc'][-1]}: {first['msg']}" if first["loc"] else first["msg"]
-        raise BadInputError(f"--data: {text!r}: {what}; legal values: digits, webdataset:FOLDER, text:PATH") from error
+        shown = kind if first["type"] == "address" else text
+        raise BadInputError(f"--data: {shown!r}: {what}; legal values: digits, webdataset:FOLDER, text:PATH") from error
     for field, problem in mismatches(arch.family, config, data):
         raise BadInputError(f"--data: {text!r}: the model's {field} is {problem}")
     return data

@@ -44,7 +44,7 @@ def _explain(source: YamlSource, mistake: dict[str, Any]) -> str:
         text = f"unknown field; legal fields: {', '.join(_fields(Recipe, loc[:-1]))}"
     elif mistake["type"] == "union_tag_not_found":
         text = f"field {mistake['ctx']['discriminator']} is missing"
-    elif "input" in mistake and mistake["type"] != "missing" and not isinstance(mistake["input"], dict | list):
+    elif mistake["type"] not in ("missing", "address") and not isinstance(mistake.get("input", {}), dict | list):
         text += f" (got {mistake['input']!r})"
     shown = _visible(source, loc)
     return f"{source.place(shown)}: {'.'.join(map(str, shown))}: {text}"

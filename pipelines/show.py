@@ -19,7 +19,7 @@ from pipelines.store import Store
 
 if TYPE_CHECKING:
     from registry.entries import Entry
-    from trainers.loop import Progress
+    from trainers.data.check import Checked
 
 STYLES = {
     "waiting": "dim",
@@ -133,9 +133,24 @@ def evidence_table(evidence: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def data_table(checked: "Checked") -> Table:
+    """One row a shard that is not as the index says, and the sum of all."""
+    table = Table(_name("shard"), "state", "samples", "what is wrong", box=SIMPLE_HEAD, show_footer=True)
+    for shard in checked.wrong:
+        state = Text(shard.state, "red")
+        more = f" ... and {len(shard.problems) - 3} more" if len(shard.problems) > 3 else ""
+        table.add_row(shard.name, state, f"{shard.samples:,}", "\n".join(shard.problems[:3]) + more)
+    good = len(checked.shards) - len(checked.wrong)
+    table.columns[0].footer = f"{len(checked.shards)} shards"
+    table.columns[1].footer = f"{good} ok"
+    table.columns[2].footer = f"{sum(shard.samples for shard in checked.shards):,}"
+    table.columns[3].footer = "" if checked.listed else "extra shards cannot be seen here: HTTP has no listing"
+    return table
+
+
 @contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[["Progress"], None]]:
-    """A bar on stderr for one training in this process."""
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for work in this process; it is called with what is done, of how much."""
     with ProgressDisplay(console=messages, transient=True) as display:
-        task = display.add_task(what, total=total)
-        yield lambda progress: display.update(task, completed=progress.step)
+        task = display.add_task(what, total=None)
+        yield lambda done, of: display.update(task, completed=done, total=of)

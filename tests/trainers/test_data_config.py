@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from shard_maker import sample, write_folder, write_shard
 
 from trainers.data.config import Augment, Data, Digits, WebDataset
-from trainers.data.files import find_shards
+from trainers.data.files import part_files
 from trainers.data.identity import identity
 from zoo.errors import BadInputError, NotFoundError
 
@@ -127,7 +127,7 @@ def test_a_folder_without_matching_shards_says_what_is_there(folder: Path) -> No
 def test_a_matching_file_that_is_no_shard_is_refused(folder: Path) -> None:
     (folder / "train-0.tar.idx").write_text("x")
     with pytest.raises(BadInputError, match=r"train-0\.tar\.idx.*\.tar\.gz"):
-        find_shards(spec(folder), "train")
+        part_files(spec(folder), "train")
 
 
 def test_a_shard_cannot_be_training_and_test_data(folder: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_shard_cannot_be_training_and_test_data(folder: Path) -> None:
 def test_shards_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     for name in ("train-2.tar", "train-10.tar", "train-1.tar"):
         write_shard(tmp_path / name, sample(0))
-    assert [path.name for path in find_shards(spec(tmp_path), "train")] == [
+    assert [file.name for file in part_files(spec(tmp_path), "train").opened()] == [
         "train-1.tar",
         "train-10.tar",
         "train-2.tar",

@@ -89,6 +89,6 @@ def test_cifar10_opens_and_its_labels_are_the_names_of_its_keys() -> None:
     assert (len(train), len(validation)) == (540, 60)
     assert train.mean == pytest.approx((0.49, 0.48, 0.45), abs=0.02)
     names = (CIFAR / "classes.txt").read_text().split()
-    for sample in read_shard(CIFAR / "train-000.tar.gz", 10):
+    for sample in read_shard(CIFAR / "train-000.tar.gz", "train-000.tar.gz", 10):
         assert isinstance(sample, Sample)
         assert sample.key.startswith(names[sample.label])

@@ -17,7 +17,7 @@ THREE = [*sample(1, 0), *sample(2, 1), *sample(3, 0)]
 
 
 def read(path: Path) -> tuple[list[Sample], list[Bad]]:
-    everything = list(read_shard(path, classes=2))
+    everything = list(read_shard(path, path.name, classes=2))
     return [s for s in everything if isinstance(s, Sample)], [b for b in everything if isinstance(b, Bad)]
 
 

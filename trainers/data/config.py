@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from trainers.data.address import checked_address
 from trainers.data.tokenizer import SMALLEST_VOCAB, SPECIAL_TOKENS, tokenizer_file, vocab_size
 
 FORMAT = 1  # raise it when the same spec comes to mean other samples: caches and stage keys change with it
@@ -45,7 +46,20 @@ class Digits(_Common):
     augment: Augment = Augment(crop=1)
 
 
-class WebDataset(_Common):
+class _Stored(_Common):
+    """Fields of data in files.
+
+    path: a folder, or an address that fsspec knows (`https://...`, `s3://...`, `file://...`) with an `index.json`.
+    max_cached_gb: the most (in 10^9 bytes) that the cache of a node may hold of shards from addresses.
+    """
+
+    path: str
+    max_cached_gb: float = Field(default=64.0, gt=0)
+
+    _address = field_validator("path")(checked_address)
+
+
+class WebDataset(_Stored):
     """A folder of tar shards (`.tar`, `.tar.gz`); a sample is `<key>.jpg|jpeg|png|webp` and `<key>.cls`.
 
     train, test: patterns for the names of the shards in the folder `path`.
@@ -55,7 +69,6 @@ class WebDataset(_Common):
     """
 
     kind: Literal["webdataset"] = "webdataset"
-    path: str
     image_size: int = Field(ge=1)
     classes: int = Field(ge=2)
     channels: Literal[1, 3] = 3
@@ -66,7 +79,7 @@ class WebDataset(_Common):
     augment: Augment = Field(default_factory=lambda spec: Augment(flip=True, crop=spec["image_size"] // 8))
 
 
-class Text(_Common):
+class Text(_Stored):
     """Text files to model, or tables of labelled sentences.
 
     path: a folder; or one file, whose first 90 % are `train` and last 10 % `test`, cut at a line's end.
@@ -80,7 +93,6 @@ class Text(_Common):
     """
 
     kind: Literal["text"] = "text"
-    path: str
     task: Literal["causal", "masked", "classification"]
     length: int = Field(ge=2)
     train: str = "train*"

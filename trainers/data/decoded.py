@@ -15,7 +15,7 @@ import numpy as np
 from trainers.data.cache import cached, reading
 from trainers.data.config import FORMAT, Digits, Part, WebDataset
 from trainers.data.digits import write_digits
-from trainers.data.files import digests, find_shards
+from trainers.data.files import part_files
 from trainers.data.writer import OnDecoded, write_shards
 from zoo.errors import BadInputError
 
@@ -64,7 +64,7 @@ def _content(spec: Digits | WebDataset, part: Part) -> dict[str, Any]:
     """What the arrays depend on; less than the identity: a new augmentation decodes nothing anew."""
     if isinstance(spec, Digits):
         return {"kind": spec.kind, "part": part}
-    return spec.model_dump(include={"image_size", "channels", "classes"}) | {"shards": digests(find_shards(spec, part))}
+    return spec.model_dump(include={"image_size", "channels", "classes"}) | {"shards": part_files(spec, part).digests()}
 
 
 def _load(folder: Path) -> tuple[Images, dict[str, Any]]:

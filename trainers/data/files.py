@@ -1,38 +1,40 @@
-"""The files that a recipe names: which ones they are, and the digests of their contents."""
+"""The files that a recipe names."""
 
 import fnmatch
-import json
-import time
 from pathlib import Path
-from typing import Any
 
+from trainers.data.address import local_path
 from trainers.data.config import Part, Text, WebDataset
-from zoo.errors import BadInputError, NotFoundError
-from zoo.files import digest_file, digest_json, home, write_json
-
-SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
-
-
-def find_shards(spec: WebDataset, part: Part) -> list[Path]:
-    """The shards of a part in the order of their names."""
-    found = _matching(spec, part, "shard")
-    for path in found:
-        if not path.name.endswith(SHARD_ENDINGS):
-            raise BadInputError(
-                f"data.{part}: {getattr(spec, part)!r} matches {path.name} in {path.parent}, which is not a shard; "
-                f"legal endings: {', '.join(SHARD_ENDINGS)}"
-            )
-    return found
+from trainers.data.index import INDEX, SHARD_ENDINGS, Index, Shard
+from trainers.data.places import Folder, Place, index_of, needed_index, place_of
+from trainers.data.source import Files, FolderFiles, IndexedFolderFiles, RemoteFiles
+from zoo.errors import BadInputError, IntegrityError
 
 
-def find_texts(spec: Text, part: Part) -> list[Path]:
-    """The text files of a part in the order of their names; a single file holds both parts."""
-    return [_absolute(spec.path)] if is_one_file(spec) else _matching(spec, part, "file")
+def part_files(spec: Text | WebDataset, part: Part) -> Files:
+    """The files of a part in the order of their names; a single text file holds both parts.
+
+    Raises:
+        NotFoundError: there is no such place, it does not answer, or it is an address without an index.
+        BadInputError: no name fits the recipe's pattern, or one is no shard's.
+        IntegrityError: the index is damaged, or not of this folder.
+    """
+    if one := one_file(spec):
+        return FolderFiles([one])
+    place = place_of(spec.path)
+    if isinstance(place, Folder):
+        names = _matching(spec, part, place, place.names())
+        if not (index := index_of(place)):
+            return FolderFiles([place.root / name for name in names])
+        _refuse_unlisted(place, names, index)
+        return IndexedFolderFiles(place, _shards(spec, part, place, index))
+    return RemoteFiles(place, _shards(spec, part, place, needed_index(place)), int(spec.max_cached_gb * 1e9))
 
 
-def is_one_file(spec: Text) -> bool:
-    """Whether both parts lie in one file."""
-    return _absolute(spec.path).is_file()
+def one_file(spec: Text | WebDataset) -> Path | None:
+    """The file that holds both parts, if it is so."""
+    path = local_path(spec.path)
+    return path if isinstance(spec, Text) and path and path.is_file() else None
 
 
 def refuse_shared(spec: Text | WebDataset, train: dict[str, str], test: dict[str, str]) -> None:
@@ -46,36 +48,34 @@ def refuse_shared(spec: Text | WebDataset, train: dict[str, str], test: dict[str
             )
 
 
-def digests(files: list[Path]) -> dict[str, str]:
-    """The SHA-256 of every file of one folder by its name, from the cache where the file did not change."""
-    cache = home() / "cache" / "digests" / f"{digest_json([str(path) for path in files])}.json"
-    known = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else {}
-    fresh: dict[str, Any] = {}
-    found: dict[str, str] = {}
-    for path in files:
-        stat = path.stat()
-        state = [stat.st_size, stat.st_mtime_ns]
-        old = known.get(path.name, {})
-        digest = found[path.name] = old["digest"] if old.get("state") == state else digest_file(path)
-        if time.time_ns() - stat.st_mtime_ns > 2_000_000_000:  # within one tick a file may change unseen
-            fresh[path.name] = {"state": state, "digest": digest}
-    if fresh != known:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_json(cache, fresh)
-    return found
+def _shards(spec: Text | WebDataset, part: Part, place: Place, index: Index) -> list[Shard]:
+    if isinstance(spec, WebDataset) and index.classes and len(index.classes) != spec.classes:
+        raise BadInputError(f"data.classes: {spec.classes}, but {place.place(INDEX)} names {len(index.classes)}")
+    by_name = {shard.name: shard for shard in index.shards}
+    return [by_name[name] for name in _matching(spec, part, place, sorted(by_name))]
 
 
-def _absolute(path: str) -> Path:
-    return Path(path).expanduser().absolute()
+def _refuse_unlisted(folder: Folder, names: list[str], index: Index) -> None:
+    """A shard that somebody added and did not enter must not be left out in silence."""
+    if unlisted := sorted(set(names) - {shard.name for shard in index.shards}):
+        raise IntegrityError(
+            f"{folder.root}: {unlisted[0]} is not in {INDEX} (`zoo data check` shows all such files); "
+            f"remove {INDEX} or the file"
+        )
 
 
-def _matching(spec: Text | WebDataset, part: Part, what: str) -> list[Path]:
-    folder, pattern = _absolute(spec.path), getattr(spec, part)
-    if not folder.is_dir():
-        raise NotFoundError(f"data.path: {spec.path!r}: there is no folder {folder}")
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    found = [folder / name for name in names if fnmatch.fnmatchcase(name, pattern)]
+def _matching(spec: Text | WebDataset, part: Part, place: Place, names: list[str]) -> list[str]:
+    pattern, what = getattr(spec, part), "shard" if isinstance(spec, WebDataset) else "file"
+    found = [name for name in names if fnmatch.fnmatchcase(name, pattern) and name != INDEX]
     if not found:
         listing = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
-        raise BadInputError(f"data.{part}: no {what} in {folder} matches {pattern!r}; there is: {listing or 'nothing'}")
+        raise BadInputError(
+            f"data.{part}: no {what} in {place.url} matches {pattern!r}; there is: {listing or 'nothing'}"
+        )
+    for name in found:
+        if isinstance(spec, WebDataset) and not name.endswith(SHARD_ENDINGS):
+            raise BadInputError(
+                f"data.{part}: {pattern!r} matches {name} in {place.url}, which is not a shard; "
+                f"legal endings: {', '.join(SHARD_ENDINGS)}"
+            )
     return found

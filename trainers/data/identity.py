@@ -3,18 +3,19 @@
 from typing import Any
 
 from trainers.data.config import FORMAT, Data, Digits, Text
-from trainers.data.files import digests, find_shards, find_texts, is_one_file, refuse_shared
+from trainers.data.files import one_file, part_files, refuse_shared
 from trainers.data.tokenizer import tokenizer_file
 from zoo.files import digest_file
 
-_ELSEWHERE = {"path", "train", "test", "max_bad", "max_decoded_gb", "tokenizer"}
+_ELSEWHERE = {"path", "train", "test", "max_bad", "max_cached_gb", "max_decoded_gb", "tokenizer"}
 """Where files lie, and limits that can only refuse. The content of the files stands for them."""
 
 
 def identity(spec: Data) -> dict[str, Any]:
     """Plain JSON that is equal exactly when the samples (and their augmentation) are: for the keys of stages.
 
-    The first call reads all files to digest them; the digests are cached by path, size and modification time.
+    Files that an index describes are not read: they have to be as it says. All others are read by the first call
+    to digest them; the digests are cached by path, size and modification time.
     """
     fields = {"format": FORMAT, **spec.model_dump(mode="json", exclude=_ELSEWHERE, exclude_none=True)}
     if isinstance(spec, Digits):
@@ -22,15 +23,15 @@ def identity(spec: Data) -> dict[str, Any]:
     if isinstance(spec, Text):
         own = {"tokenizer": digest_file(tokenizer_file(spec.tokenizer))} if spec.tokenizer else {}
         return fields | own | {"texts": text_digests(spec)}
-    shards = {"train": digests(find_shards(spec, "train")), "test": digests(find_shards(spec, "test"))}
-    refuse_shared(spec, **shards)
-    return fields | {"shards": shards}
+    train, test = (part_files(spec, part).digests() for part in ("train", "test"))
+    refuse_shared(spec, train, test)
+    return fields | {"shards": {"train": train, "test": test}}
 
 
 def text_digests(spec: Text) -> dict[str, list[str]]:
     """The digests of the texts of both parts, in their order; one file is `both`."""
-    if is_one_file(spec):
-        return {"both": list(digests(find_texts(spec, "train")).values())}
-    train, test = (digests(find_texts(spec, part)) for part in ("train", "test"))
+    if one_file(spec):
+        return {"both": list(part_files(spec, "train").digests().values())}
+    train, test = (part_files(spec, part).digests() for part in ("train", "test"))
     refuse_shared(spec, train, test)
     return {"train": list(train.values()), "test": list(test.values())}

@@ -52,19 +52,19 @@ class Bad:
         return f"shard {self.shard}, sample {self.key!r}: {self.why}"
 
 
-def read_shard(path: Path, classes: int) -> Iterator[Sample | Bad]:
-    """The samples of a shard in their order; a damaged shard ends with a `Bad` whose `cut` is set.
+def read_shard(path: Path, name: str, classes: int) -> Iterator[Sample | Bad]:
+    """The samples of the shard `name` in their order; a damaged shard ends with a `Bad` whose `cut` is set.
 
     A label outside 0..classes-1 is a `BadInputError`: the recipe and the data do not fit.
     """
     last = ""
     try:
-        for members in _members(path):
+        for members in _members(path, name):
             last = members["__key__"]
-            yield _sample(path.name, last, members, classes)
+            yield _sample(name, last, members, classes)
     except _DAMAGE as error:
         why = str(error.args[0]).partition(" @ ")[0]  # there webdataset adds the stream's address
-        yield Bad(path.name, last, why, cut=True)
+        yield Bad(name, last, why, cut=True)
 
 
 def decode(data: bytes, size: int, channels: int) -> np.ndarray:
@@ -96,7 +96,7 @@ def _sample(shard: str, key: str, members: dict[str, Any], classes: int) -> Samp
     return Sample(shard, key, label, members[images[0]])
 
 
-def _members(path: Path) -> Iterator[dict[str, Any]]:
+def _members(path: Path, name: str) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -106,9 +106,9 @@ def _members(path: Path) -> Iterator[dict[str, Any]]:
         with gzip.GzipFile(fileobj=file) if zipped else file as stream:
             blocks = _Blocks(stream)
             try:
-                yield from group_by_keys(tar_file_expander([{"url": path.name, "stream": blocks}]))
+                yield from group_by_keys(tar_file_expander([{"url": name, "stream": blocks}]))
             except ValueError as error:  # two members of the same name
-                raise BadInputError(f"data: shard {path.name}: {error.args[0]}") from error
+                raise BadInputError(f"data: shard {name}: {error.args[0]}") from error
             blocks.check_end()
 
 

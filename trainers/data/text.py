@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from trainers.data.config import Part, Text
-from trainers.data.files import find_texts, is_one_file
+from trainers.data.contents import checked_line
+from trainers.data.files import one_file, part_files
+from trainers.data.source import Opened
 from zoo.errors import BadInputError
 
 _TRAIN_TENTHS = 9  # of the bytes of a single file
@@ -22,15 +23,15 @@ class Sentence:
 
 def documents(spec: Text, part: Part) -> Iterator[Iterator[str]]:
     """The files of a part, each in chunks of about 64 K characters that end with a line."""
-    return (_chunks(spec, part, path) for path in find_texts(spec, part))
+    return (_chunks(spec, part, file) for file in part_files(spec, part).opened())
 
 
 def sentences(spec: Text, part: Part) -> Iterator[Sentence]:
     """The lines `sentence<TAB>label` of a part. Raises `BadInputError` naming file and line."""
     assert spec.classes is not None
-    for path in find_texts(spec, part):
-        for number, line in _lines(spec, part, path):
-            yield _sentence(line.rstrip("\r\n"), spec.classes, f"{path}, line {number}")
+    for file in part_files(spec, part).opened():
+        for number, line in _lines(spec, part, file):
+            yield _sentence(line.rstrip("\r\n"), spec.classes, f"{file.place}, line {number}")
 
 
 def texts(spec: Text, part: Part) -> Iterator[str]:
@@ -51,10 +52,10 @@ def _sentence(line: str, classes: int, place: str) -> Sentence:
     return Sentence(text, int(labels[0]))
 
 
-def _chunks(spec: Text, part: Part, path: Path) -> Iterator[str]:
+def _chunks(spec: Text, part: Part, file: Opened) -> Iterator[str]:
     chunk: list[str] = []
     size = 0
-    for _, line in _lines(spec, part, path):
+    for _, line in _lines(spec, part, file):
         chunk.append(line)
         size += len(line)
         if size >= _CHUNK:
@@ -63,20 +64,13 @@ def _chunks(spec: Text, part: Part, path: Path) -> Iterator[str]:
     yield "".join(chunk)
 
 
-def _lines(spec: Text, part: Part, path: Path) -> Iterator[tuple[int, str]]:
+def _lines(spec: Text, part: Part, file: Opened) -> Iterator[tuple[int, str]]:
     """The lines of a file that belong to a part, with their numbers; a line belongs where its first byte does."""
-    cut = path.stat().st_size * _TRAIN_TENTHS // 10 if is_one_file(spec) else None
+    cut = file.path.stat().st_size * _TRAIN_TENTHS // 10 if one_file(spec) else None
     position = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    with file.path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
             here: Part = part if cut is None else "train" if position < cut else "test"
             position += len(line)
             if here == part:
-                yield number, _decoded(line, f"{path}, line {number}")
-
-
-def _decoded(line: bytes, place: str) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"data: {place}: not UTF-8 ({error.reason} at byte {error.start} of the line)") from error
+                yield number, checked_line(line, f"{file.place}, line {number}")

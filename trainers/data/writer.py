@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from trainers.data.config import Part, WebDataset
-from trainers.data.files import find_shards
+from trainers.data.files import part_files
 from trainers.data.npy import GrowingArray
 from trainers.data.shards import Bad, Sample, decode, read_shard
 from trainers.data.statistics import channel_statistics, histogram
@@ -30,9 +31,13 @@ def write_shards(spec: WebDataset, part: Part, limit: int | None, folder: Path, 
     Samples that cannot be used are skipped and counted in `meta.json`; who opens the folder judges them.
     """
     work = partial(_try_decode, size=spec.image_size, channels=spec.channels)
-    samples = chain.from_iterable(read_shard(path, spec.classes) for path in find_shards(spec, part))
     row = (spec.image_size, spec.image_size, spec.channels)
-    with GrowingArray(folder / "images.npy", np.uint8, row) as array, ThreadPoolExecutor(os.cpu_count()) as threads:
+    with (
+        closing(part_files(spec, part).opened()) as shards,
+        GrowingArray(folder / "images.npy", np.uint8, row) as array,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
+        samples = chain.from_iterable(read_shard(shard.path, shard.name, spec.classes) for shard in shards)
         writer = _Writer(array, spec, limit)
         while not writer.full and (chunk := list(islice(samples, _CHUNK))):
             writer.append(threads.map(work, chunk))
