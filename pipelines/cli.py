@@ -74,6 +74,37 @@ def plan(recipe: RecipePath, overrides: Sets = None, as_json: Json = False) -> N
         show.answers.print(show.stage_table(rows))
 
 
+@app.command()
+def schedule(
+    recipe: RecipePath,
+    cron: Annotated[str, typer.Option(help="When, in UTC: minute, hour, day of month, month, day of week.")],
+    name: Annotated[str | None, typer.Option(help="Of everything it makes [default: the recipe's].")] = None,
+    namespace: Annotated[str, typer.Option(help="Where infra/k8s is installed.")] = "zoo",
+    image: Annotated[str | None, typer.Option(help="Of infra/docker [default: learngene-zoo:cpu or :cuda].")] = None,
+    queue: Annotated[str | None, typer.Option(help="A LocalQueue of Kueue that admits the runs.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the manifests to this file.")] = None,
+    overrides: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Print the Kubernetes manifests that run a recipe on a schedule, on the pods that its stages need.
+
+    Example: zoo schedule pipelines/recipes/vit-cifar10.yaml --cron "0 3 * * 0" --image HOST/learngene-zoo:1 |
+    kubectl apply -f -
+    """
+    from infra.manifests import render
+    from pipelines import schedule as schedules
+    from pipelines import show
+
+    sets = tuple(overrides or ())
+    made = schedules.schedule(recipe, sets, cron, name=name, namespace=namespace, image=image, queue=queue)
+    text = json.dumps(made.to_json(), indent=2) + "\n" if as_json else render(made.manifests)
+    if out is None:
+        print(text, end="")
+    else:
+        out.write_text(text, encoding="utf-8")
+    show.messages.print(f"next: {made.next}; pods: {', '.join(map(str, made.pods))}", highlight=False)
+
+
 @app.command(name="list")
 def list_(
     name: Annotated[str | None, typer.Argument(help="Only versions of this name.", show_default=False)] = None,

@@ -1,0 +1,119 @@
+"""`zoo schedule`: the manifests that run a recipe at the times of a cron expression."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cronsim import CronSim, CronSimError
+
+from infra.manifests import NAME_LENGTH, Run, check_name, one_pod, scheduled
+from infra.pods import FILES, Manifest, Pods
+from pipelines.recipe import Recipe
+from pipelines.recipe_file import load_recipe
+from pipelines.recipe_stages import Condense
+from trainers.config import Execution
+from zoo.errors import BadInputError
+
+CRON_FIELDS = {
+    "minute": "0-59",
+    "hour": "0-23",
+    "day of month": "1-31",
+    "month": "1-12 or JAN-DEC",
+    "day of week": "0-6 or SUN-SAT (0 is Sunday)",
+}
+_ITEM = r"(\*|(\d+|[A-Z]{3})(-(\d+|[A-Z]{3}))?)(/\d+)?"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a recipe runs next (UTC), on which pods, and the manifests that make it so."""
+
+    next: str
+    pods: tuple[Pods, ...]
+    manifests: list[Manifest]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        pods = [{"count": pod.count, "cpus": pod.cpus, "gpus": pod.gpus, "memory_gib": pod.gib} for pod in self.pods]
+        return {"next": self.next, "pods": pods, "manifests": self.manifests}
+
+
+def schedule(
+    path: Path,
+    overrides: tuple[str, ...],
+    cron: str,
+    *,
+    name: str | None,
+    namespace: str,
+    image: str | None,
+    queue: str | None,
+) -> Schedule:
+    """The manifests for a recipe that is checked first. Raises `BadInputError` for the recipe, `cron` or a name."""
+    recipe = load_recipe(path, overrides)
+    first = next_time(cron)
+    name = re.sub("[^a-z0-9]+", "-", recipe.name.lower()).strip("-") if name is None else name
+    check_name("name", name, NAME_LENGTH)
+    check_name("namespace", namespace)
+    if queue is not None:
+        check_name("queue", queue)
+    pods = pods_for(recipe)
+    address = "local" if one_pod(pods) else "auto"
+    sets = [word for text in overrides for word in ("--set", text)]
+    run = Run(
+        name=name,
+        namespace=namespace,
+        image=image or f"learngene-zoo:{'cuda' if any(pod.gpus for pod in pods) else 'cpu'}",
+        command=("zoo", "run", f"{FILES}/recipe.yaml", "--address", address, *sets),
+        files={"recipe.yaml": path.read_text(encoding="utf-8")},
+        groups=pods,
+        ray_version=version("ray"),
+        queue=queue,
+    )
+    return Schedule(first.isoformat(timespec="minutes"), pods, scheduled(run, " ".join(cron.split())))
+
+
+def pods_for(recipe: Recipe) -> tuple[Pods, ...]:
+    """A pod for every worker of the largest stage, in groups of equal size; small stages go where they fit."""
+    stages = [stage.resources for stage in recipe.stages.values() if not isinstance(stage, Condense)]
+    needs = sorted(
+        {(stage.cpus_per_worker, stage.gpus_per_worker, stage.workers) for stage in stages or [Execution()]},
+        key=lambda need: (need[1], need[0], need[2]),
+        reverse=True,
+    )
+    groups: list[Pods] = []
+    for cpus, gpus, workers in needs:
+        if not any(group.room(cpus, gpus) >= workers for group in groups):
+            groups.append(Pods(workers, cpus, gpus))
+    return tuple(groups)
+
+
+def next_time(cron: str) -> datetime:
+    """When `cron` is due next, in UTC. Raises `BadInputError` for what Kubernetes would not take, or that never is."""
+    fields = cron.upper().split()
+    if len(fields) != len(CRON_FIELDS):
+        raise BadInputError(f"cron: {cron!r} has {len(fields)} fields; legal: 5, {', '.join(CRON_FIELDS)}: '0 3 * * 0'")
+    if wrong := list(_wrong_fields(fields)):
+        raise BadInputError("\n".join(wrong))
+    try:
+        return next(CronSim(cron.upper(), datetime.now(UTC)))
+    except (CronSimError, StopIteration):
+        raise BadInputError(f"cron: {cron!r} is never due; legal: a date that comes, as '0 3 1 * *'") from None
+
+
+def _wrong_fields(fields: list[str]) -> Iterator[str]:
+    for position, (field, legal) in enumerate(CRON_FIELDS.items()):
+        alone = ["*"] * len(fields)
+        alone[position] = text = fields[position]
+        try:
+            CronSim(" ".join(alone), datetime.now(UTC))
+        except CronSimError:
+            known = False
+        else:  # it knows a few more words than Kubernetes does, and a second Sunday
+            sunday = field == "day of week" and re.search(r"(?<![/\d])7", text)
+            known = all(re.fullmatch(_ITEM, item) for item in text.split(",")) and not sunday
+        if not known:
+            yield f"cron: {field} is {text!r}; legal: {legal}, '*', lists '1,3', ranges '1-5', steps '*/2'"
