@@ -1,7 +1,8 @@
 """The runner: what can run at the same time does, and a failure does not cost what others have done."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGINT, pthread_kill
+from signal import SIGINT, default_int_handler, pthread_kill, signal
 from threading import Thread, main_thread
 from time import sleep
 
@@ -52,7 +53,16 @@ def test_after_a_failure_what_runs_is_finished_and_nothing_else_begins(tmp_path:
     assert states == {"bad": "waiting", "good": "cached", "later": "waiting"}
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Whoever starts the tests in the background has SIGINT ignored."""
+    before = signal(SIGINT, default_int_handler)
+    yield
+    signal(SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_after_an_interrupt_nothing_runs_and_no_lock_is_held(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE, encoding="utf-8")
