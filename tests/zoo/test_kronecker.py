@@ -109,7 +109,7 @@ def test_a_deeper_model_keeps_the_first_and_last_layer() -> None:
         assert_close(deep[f"blocks.1.{suffix}"], between)
 
 
-@pytest.mark.parametrize("templates", [1, 5])
+@pytest.mark.parametrize("templates", [1, 5, 10])
 def test_composed_matrices_start_with_vits_spread(templates: int) -> None:
     arch = vit(depth=4, width=96, heads=3, mlp=384)
     method = Kronecker(tile=32, templates=templates)

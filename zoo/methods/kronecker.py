@@ -40,7 +40,7 @@ class Kronecker(Trained, frozen=True):
 
     name: Literal["kronecker"] = "kronecker"
     tile: PositiveInt = 32
-    templates: PositiveInt = 5
+    templates: PositiveInt = 10
 
     def legal(self, source: Architecture) -> LegalSizes:
         """Every legal width and MLP width that the tile divides."""
