@@ -52,7 +52,7 @@ def run_recipe(path: Path, overrides: tuple[str, ...], address: str) -> RunResul
 
             return stack.enter_context(connect(address))
 
-        on_change = stack.enter_context(live_stages(rows, store))
+        on_change = stack.enter_context(live_stages(rows))
         run(recipe, store, rows, cluster, on_change)
     return RunResult(rows, register(recipe, store, rows))
 
