@@ -11,13 +11,13 @@ from threading import Event
 from typing import Any
 
 from infra.group import Group
-from infra.resources import Demand, Resources, check_room, fits, misfits
+from infra.resources import Demand, Resources, check_room, fits, misfits, nodes_with_room
 from infra.session import private_cluster, running_cluster
 from infra.tasks import errors_come_home, name_of, submit
 from zoo.errors import BadInputError
 
 LOOK_UP_SECONDS = 0.5
-ONE_CPU = Resources()
+ONE_CPU, NOTHING = Resources(), Resources(cpus=0)
 
 
 @contextmanager
@@ -57,6 +57,21 @@ class Cluster:
     def fits(self, demands: Iterable[Demand]) -> bool:
         """Whether it has as much in all as the demands come to; always where it may grow."""
         return fits(demands)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it ran before this process, perhaps on other machines."""
+        return self.folder is None
+
+    def everywhere(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
+        """Call `function(*args)` once on every node that takes work; the results by the nodes' addresses."""
+        import ray
+
+        nodes = nodes_with_room(ONE_CPU)
+        names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+        with errors_come_home():
+            results = ray.get([submit(function, args, NOTHING, node) for node in nodes])
+        return dict(zip((names[node] for node in nodes), results, strict=True))
 
     def run(
         self,

@@ -5,7 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from threading import Event, Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.execute import demand, run_stage
@@ -13,6 +13,7 @@ from pipelines.identity import stage_keys
 from pipelines.lease import Holder
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import inputs
+from pipelines.sharing import check_shared
 from pipelines.store import METRICS, STARTED, Store, Workplace
 from zoo.errors import BadInputError
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from infra.resources import Demand
     from registry.entries import Entry
 
-State = Literal["waiting", "cached", "elsewhere", "queued", "running", "done", "failed"]
-"""`waiting` for inputs or room, `elsewhere`: another run does it, `queued`: the cluster has not started it yet."""
+State = Literal["waiting", "cached", "elsewhere", "queued", "running", "done", "failed", "stopped"]
+"""`waiting` for inputs or room, `elsewhere`: another run does it, `queued`: the cluster has not started it yet,
+`stopped`: its job has ended meanwhile.
+"""
 
 
 @dataclass
@@ -43,6 +46,8 @@ class StageStatus:
 
 STOP_SECONDS = 10
 """How long an interrupt waits for what runs to end: tasks take a second, groups only end with the connection."""
+JOIN_SECONDS = 20
+"""How long nodes of a running cluster may take to join it, as after its head has started again."""
 LOOK_EVERY = 0.5
 """Seconds between two looks how far the stages are."""
 OnChange = Callable[[StageStatus], None]
@@ -85,10 +90,22 @@ def run(recipe: Recipe, store: Store, rows: list[StageStatus], connect: Connect,
     if not waiting:
         return
     cluster = connect()
+    check_cluster(recipe, rows, cluster)
+    if cluster.shared:
+        check_shared(store.root, cluster)
     demands = {name: demand(recipe.stages[name]) for name in waiting}
-    if wrong := cluster.misfits({f"stages.{name}.resources": asked for name, asked in demands.items()}):
-        raise BadInputError("\n".join(wrong))
     _Run(recipe, store, {row.name: row.key for row in rows}, waiting, demands, cluster, on_change).all()
+
+
+def check_cluster(recipe: Recipe, rows: list[StageStatus], cluster: "Cluster") -> None:
+    """Raise `BadInputError` with a line for every stage to come that the cluster could never hold."""
+    waiting = [row.name for row in rows if row.state != "cached"]
+    asked = {f"stages.{name}.resources": demand(recipe.stages[name]) for name in waiting}
+    until = monotonic() + JOIN_SECONDS
+    while wrong := cluster.misfits(asked):
+        if not cluster.shared or monotonic() > until:
+            raise BadInputError("\n".join(wrong))
+        sleep(LOOK_EVERY)
 
 
 @dataclass

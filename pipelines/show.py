@@ -17,6 +17,7 @@ from pipelines.bench.cells import number
 from pipelines.runner import OnChange, StageStatus
 
 if TYPE_CHECKING:
+    from pipelines.jobs import JobStatus
     from registry.entries import Entry
     from trainers.data.check import Checked
 
@@ -28,6 +29,9 @@ STYLES = {
     "running": "yellow",
     "done": "green",
     "failed": "red",
+    "stopped": "red",
+    "pending": "dim",
+    "cancelled": "red",
 }
 
 messages = Console(stderr=True)
@@ -53,11 +57,22 @@ def stage_table(rows: Sequence[StageStatus]) -> Table:
     return table
 
 
+def job_table(jobs: "Sequence[JobStatus]") -> Table:
+    """One row a job."""
+    table = Table(_name("job"), "recipe", "state", "stages done", "started (UTC)", "seconds", box=SIMPLE_HEAD)
+    for job in jobs:
+        done = sum(row.state in ("cached", "done") for row in job.stages)
+        state = Text(job.state, STYLES[job.state])
+        started = job.started.replace("T", " ").removesuffix("+00:00")
+        table.add_row(job.job, job.recipe, state, f"{done}/{len(job.stages)}", started, f"{job.seconds:.0f}")
+    return table
+
+
 @contextmanager
 def live_stages(rows: list[StageStatus]) -> Iterator[OnChange]:
     """Show the stages while they run: a live table for people, one line a change where nobody watches."""
     if not messages.is_terminal:
-        yield _print_change
+        yield print_change
         return
 
     with Live(get_renderable=lambda: stage_table(rows), console=messages, refresh_per_second=4, transient=True):
@@ -99,7 +114,8 @@ def scores_text(scores: dict[str, float]) -> str:
     return f"{text}, {skipped:.0f} bad samples skipped" if skipped else text
 
 
-def _print_change(row: StageStatus) -> None:
+def print_change(row: StageStatus) -> None:
+    """One line on how a stage is."""
     where = f"on {row.holder}" if row.holder else scores_text(row.scores)
     messages.print(f"{row.name}: {row.state} {where}".rstrip(), highlight=False)
 
