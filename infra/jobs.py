@@ -12,7 +12,7 @@ import os
 import shlex
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,22 +107,26 @@ class Jobs:
 
     def follow(self, name: str) -> Iterator[str]:
         """The lines of its log as they come, till it ends; goes on where it was when the server was away."""
-        seen, away = 0, monotonic()
+        self.one(name)
+        seen = 0
         while True:
-            lines = 0
-            try:
-                for line in _lines(self._client.tail_job_logs(name)):
-                    lines += 1
-                    if lines > seen:
+            with suppress(RuntimeError, OSError, aiohttp.ClientError):  # away, perhaps for a moment only
+                for number, line in enumerate(_lines(self._client.tail_job_logs(name)), 1):
+                    if number > seen:
+                        seen = number
                         yield line
-                        seen, away = lines, monotonic()
-                if self.one(name).status in ENDED:
-                    return
-            except (NotFoundError, RuntimeError, OSError, aiohttp.ClientError):
-                if monotonic() - away > AWAY_SECONDS:
-                    raise NotFoundError(
-                        f"address: no answer from {self.address} any more; job {name} may go on"
-                    ) from None
+            if self._patiently(name).status in ENDED:
+                return
+            sleep(LOOK_EVERY)
+
+    def _patiently(self, name: str) -> RayJob:
+        until = monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                return self.one(name)
+            except NotFoundError:
+                if monotonic() > until:
+                    raise
             sleep(LOOK_EVERY)
 
     def stop(self, name: str) -> RayJob:

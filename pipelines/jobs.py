@@ -45,7 +45,8 @@ def submit(jobs: Jobs, recipe: Recipe) -> str:
     """Start a run of a recipe as a job; its name. Raises `BadInputError` for paths that mean nothing on the cluster."""
     refuse_relative(recipe)
     name = f"{recipe.name}-{token_hex(4)}"
-    jobs.submit(name, recipe.name, COMMAND, {FILE: resolved(recipe)}, {JOB: name})
+    # Ray keeps equal files once, and takes them away when the first of their jobs ends: so no two are equal.
+    jobs.submit(name, recipe.name, COMMAND, {FILE: f"# {name}\n{resolved(recipe)}"}, {JOB: name})
     return name
 
 

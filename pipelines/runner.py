@@ -189,7 +189,7 @@ class _Run:
                     self._places[row.name] = place
                     run_stage(self.recipe, row.name, self.keys, self.store, self.cluster, place)
         except BaseException:
-            self._change(row, "failed")
+            self._change(row, "stopped" if self._stop.is_set() else "failed")
             raise
         finally:
             self._places.pop(row.name, None)

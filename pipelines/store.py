@@ -125,9 +125,13 @@ class Store:
                     waiting(held.holder)
                     sleep(LOOK_EVERY)
                 continue
-            if self.record(key) is None and (folder := spaces.open(lease.token)):
-                shutil.rmtree(self._stage(key), ignore_errors=True)  # somebody took its record away
-                return Workplace(lease, folder)
+            try:
+                if self.record(key) is None and (folder := spaces.open(lease.token)):
+                    shutil.rmtree(self._stage(key), ignore_errors=True)  # somebody took its record away
+                    return Workplace(lease, folder)
+            except BaseException:
+                lease.release()
+                raise
             lease.release()
         self._sweep(key)
         return None

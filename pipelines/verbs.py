@@ -1,5 +1,6 @@
 """What the verbs about recipes and learngenes do, as functions that return plain results."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.bench.evidence import split_evidence
 from pipelines.events import Told, told_end, told_stages
+from pipelines.lease import JOB
 from pipelines.recipe_file import load_recipe
 from pipelines.runner import OnChange, StageStatus, check_cluster, check_registry, plan, register, run
 from pipelines.show import live_stages, messages
 from pipelines.store import Store
 from zoo.api import is_folder, locate
 from zoo.families import architecture
+from zoo.files import home
 from zoo.manifest import verify
 
 if TYPE_CHECKING:
@@ -60,6 +63,10 @@ def run_recipe(
     if not events:
         return _run_recipe(path, overrides, profile, address, live_stages)
     with told_end() as end:
+        if JOB in os.environ:  # Ray takes away the folder of a job's files, where its process is, while it still runs
+            path = path.absolute()
+            home().mkdir(parents=True, exist_ok=True)
+            os.chdir(home())
         result = _run_recipe(path, overrides, profile, address, told_stages)
         end["entries"] = result.to_json()["entries"]
     return result
@@ -80,8 +87,7 @@ def _run_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, ad
 
         on_change = stack.enter_context(shown(rows))
         run(recipe, store, rows, cluster, on_change)
-        # While we are connected: with the connection, Ray takes away the folder that a job's process is in.
-        return RunResult(rows, register(recipe, store, rows))
+    return RunResult(rows, register(recipe, store, rows))
 
 
 def submit_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, address: str) -> str:
