@@ -19,6 +19,8 @@ def checkpoints(work: Path) -> list[str]:
 
 
 def main(root: str, ttl: str, name: str) -> None:
+    say("ready")
+    sys.stdin.readline()
     store, made = Store(Path(root), float(ttl)), False
     with store.lease(KEY, lambda holder: say(f"waits for {holder}"), lambda: False) as place:
         if place:
