@@ -3,7 +3,7 @@
 This module is what the other rooms see of Ray. It knows nothing of recipes, trainers and registries.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +11,13 @@ from threading import Event
 from typing import Any
 
 from infra.group import Group
+from infra.resources import Demand, Resources, check_room, fits, misfits, nodes_with_room
 from infra.session import private_cluster, running_cluster
-from infra.tasks import check_room, errors_come_home, name_of, submit
+from infra.tasks import errors_come_home, name_of, submit
 from zoo.errors import BadInputError
 
 LOOK_UP_SECONDS = 0.5
+ONE_CPU, NOTHING = Resources(), Resources(cpus=0)
 
 
 @contextmanager
@@ -48,23 +50,48 @@ class Cluster:
     folder: Path | None
     _stopped: Event = field(default_factory=Event, compare=False)
 
+    def misfits(self, demands: Mapping[str, Demand]) -> list[str]:
+        """A line for each of the demands that it can never hold, even when idle; none where it may grow."""
+        return misfits(demands)
+
+    def fits(self, demands: Iterable[Demand]) -> bool:
+        """Whether it has as much in all as the demands come to; always where it may grow."""
+        return fits(demands)
+
     @property
-    def cpus(self) -> int:
-        """How many CPUs its nodes have, at least 1."""
+    def shared(self) -> bool:
+        """Whether it ran before this process, perhaps on other machines."""
+        return self.folder is None
+
+    def everywhere(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
+        """Call `function(*args)` once on every node that takes work; the results by the nodes' addresses."""
         import ray
 
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-    def run(self, function: Callable[..., Any], *args: Any, cpus: int = 1, gpus: int = 0) -> Any:
-        """Call `function(*args)` as one task and return its result; `stop` from another thread ends it."""
-        import ray
-
-        check_room(name_of(function), 1, cpus, gpus)
+        nodes = nodes_with_room(ONE_CPU)
+        names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
         with errors_come_home():
-            task = submit(function, args, cpus, gpus)
+            results = ray.get([submit(function, args, NOTHING, node) for node in nodes])
+        return dict(zip((names[node] for node in nodes), results, strict=True))
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        resources: Resources = ONE_CPU,
+        unwanted: Callable[[], bool] = lambda: False,
+    ) -> Any:
+        """Call `function(*args)` as one task and return its result; `stop` from another thread ends it.
+
+        So does `unwanted`, which is asked now and then.
+        """
+        import ray
+
+        check_room(name_of(function), Demand(resources))
+        with errors_come_home():
+            task = submit(function, args, resources)
             # A thread that is inside `ray.get` when Ray is shut down may never come back: so it looks up now and then.
             while not ray.wait([task], timeout=LOOK_UP_SECONDS)[0]:
-                if self._stopped.is_set():
+                if self._stopped.is_set() or unwanted():
                     ray.cancel(task, force=True)
                     raise RuntimeError(f"{name_of(function)} was stopped")
             return ray.get(task)
@@ -78,16 +105,16 @@ class Cluster:
 
         The first failure cancels all others, and so does the caller who stops to listen.
         """
-        check_room(name_of(function), 1, cpus, 0)
-        return _fan_out(function, items, cpus)
+        resources = Resources(cpus)
+        check_room(name_of(function), Demand(resources))
+        return _fan_out(function, items, resources)
 
     def run_group(
         self,
         function: Callable[..., None],
         *args: Any,
         workers: int,
-        cpus_per_worker: int = 1,
-        gpus_per_worker: int = 0,
+        resources: Resources = ONE_CPU,
         prepare: Callable[[], None] | None = None,
     ) -> None:
         """Call `function(*args)` in `workers` processes that torch.distributed joins (gloo; nccl with GPUs).
@@ -96,14 +123,14 @@ class Cluster:
         before the workers start. A group of which a process died starts again, twice at most; the function finds
         its own checkpoints. Results travel in files.
         """
-        check_room(name_of(function), workers, cpus_per_worker, gpus_per_worker)
-        Group(workers, cpus_per_worker, gpus_per_worker, prepare, self.folder).run(function, args)
+        check_room(name_of(function), Demand(resources, workers))
+        Group(workers, resources, prepare, self.folder).run(function, args)
 
 
-def _fan_out(function: Callable[[Any], Any], items: Sequence[Any], cpus: int) -> Iterator[tuple[int, Any]]:
+def _fan_out(function: Callable[[Any], Any], items: Sequence[Any], resources: Resources) -> Iterator[tuple[int, Any]]:
     import ray
 
-    pending = {submit(function, (item,), cpus, 0): index for index, item in enumerate(items)}
+    pending = {submit(function, (item,), resources): index for index, item in enumerate(items)}
     try:
         while pending:
             (done,), _ = ray.wait(list(pending))

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.resources import Resources, nodes_with_room
 from infra.session import signals_restored
 from infra.tasks import (
     RESTARTS,
     FunctionFailedError,
     errors_come_home,
     in_worker,
-    nodes_with_room,
     submit,
 )
 from zoo.errors import ZooError
@@ -24,14 +24,13 @@ from zoo.errors import ZooError
 
 @dataclass(frozen=True)
 class Group:
-    """`workers` processes with `cpus` CPUs and `gpus` GPUs each; `prepare` runs once per node before they start.
+    """`workers` processes with `resources` each; `prepare` runs once per node before they start.
 
     `folder` is the one of a private cluster, where nothing of a group may be open to other users or machines.
     """
 
     workers: int
-    cpus: int
-    gpus: int
+    resources: Resources
     prepare: Callable[[], None] | None
     folder: Path | None
 
@@ -73,8 +72,8 @@ class Group:
         import ray
 
         if self.prepare:
-            nodes = nodes_with_room(self.cpus, self.gpus)
-            ray.get([submit(self.prepare, (), self.cpus, self.gpus, node) for node in nodes])
+            nodes = nodes_with_room(self.resources)
+            ray.get([submit(self.prepare, (), self.resources, node) for node in nodes])
 
     def _fit(self, function: Callable[..., None], args: tuple[Any, ...], state: str) -> None:
         from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -84,12 +83,12 @@ class Group:
 
         trainer = TorchTrainer(
             _train,
-            train_loop_config={"call": (function, args, self.cpus, self.gpus)},
+            train_loop_config={"call": (function, args, self.resources.cpus, self.resources.gpus)},
             torch_config=FileTorchConfig(folder=state) if self.folder else TorchConfig(),
             scaling_config=ScalingConfig(
                 num_workers=self.workers,
-                use_gpu=self.gpus > 0,
-                resources_per_worker={"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {}),
+                use_gpu=self.resources.gpus > 0,
+                resources_per_worker=self.resources.amounts(),
             ),
             run_config=RunConfig(
                 name="group",
@@ -98,7 +97,7 @@ class Group:
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=RESTARTS),
                 logging_config=LoggingConfig(log_level="ERROR"),
                 # Ray Train asks torch for GPUs before our function starts; torch looks only once.
-                worker_runtime_env={} if self.gpus else {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}},
+                worker_runtime_env={} if self.resources.gpus else {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}},
             ),
         )
         with signals_restored():

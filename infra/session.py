@@ -32,6 +32,7 @@ _SETTINGS = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # workers' deaths are reported by us, not printed into a live table
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would upload the working directory
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray replaces 127.0.0.1 by a reachable address
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # inside a Ray job, variables are given a second time
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # the end of a group is noticed by polling; the default is 2 s
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",  # how long a group waits for a busy cluster, per attempt
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -178,9 +179,7 @@ def _settings(values: dict[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
-        from ray._private.authentication_test_utils import reset_auth_token_state
-
-        reset_auth_token_state()
+        forget_token()
         yield
     finally:
         for name, value in before.items():
@@ -188,6 +187,13 @@ def _settings(values: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def forget_token() -> None:
+    """Let Ray look again how it is to authenticate itself."""
+    from ray._private.authentication_test_utils import reset_auth_token_state
+
+    reset_auth_token_state()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Functions as plain Ray tasks: how they are started, what a cluster can hold, how their errors come home."""
+"""Functions as plain Ray tasks: how they are started, how their errors come home."""
 
 import os
 import re
@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from zoo.errors import BadInputError, ZooError
+from infra.resources import Resources
+from zoo.errors import ZooError
 
 RESTARTS = 2
 """How often a task or a group is started again when its *process* died; an exception ends it at once."""
@@ -22,7 +23,7 @@ class PeerLostError(FunctionFailedError):
     """The function failed because another worker of its group did not answer any more."""
 
 
-def submit(function: Callable[..., Any], args: tuple[Any, ...], cpus: int, gpus: int, node: str | None = None) -> Any:
+def submit(function: Callable[..., Any], args: tuple[Any, ...], resources: Resources, node: str | None = None) -> Any:
     """Start `function(*args)` as a Ray task, on a given node if one is named; return Ray's reference to the result."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -30,12 +31,11 @@ def submit(function: Callable[..., Any], args: tuple[Any, ...], cpus: int, gpus:
     where = NodeAffinitySchedulingStrategy(node, soft=False) if node else "DEFAULT"
     task = ray.remote(in_worker).options(
         name=name_of(function),
-        num_cpus=cpus,
-        num_gpus=gpus,
         max_retries=RESTARTS,
         scheduling_strategy=where,
+        **resources.options(),
     )
-    return task.remote(function, args, cpus, gpus)
+    return task.remote(function, args, resources.cpus, resources.gpus)
 
 
 def in_worker(function: Callable[..., Any], args: tuple[Any, ...], cpus: int, gpus: int) -> Any:
@@ -94,46 +94,3 @@ def errors_come_home() -> Iterator[None]:
         raise RuntimeError(re.sub(r"\x1b\[\d+m", "", str(error))) from None  # Ray paints it
     except RayError as error:
         raise RuntimeError(f"{type(error).__name__}: {error}") from None
-
-
-def nodes_with_room(cpus: int, gpus: int) -> dict[str, int]:
-    """How many workers of that size each living node could hold if it were idle; only nodes that hold any."""
-    import ray
-
-    room = {}
-    for node in ray.nodes():
-        if node["Alive"]:
-            total = node["Resources"]
-            holds = [int(total.get(kind, 0) // count) for kind, count in (("CPU", cpus), ("GPU", gpus)) if count]
-            room[node["NodeID"]] = min(holds)
-    return {node: count for node, count in room.items() if count}
-
-
-def check_room(name: str, workers: int, cpus: int, gpus: int) -> None:
-    """Raise `BadInputError` at once where Ray would wait for ever: for sizes below 1, and for more than there is."""
-    for field, value, least in (("workers", workers, 1), ("cpus", cpus, 1), ("gpus", gpus, 0)):
-        if value < least:
-            raise BadInputError(f"{name}: {field} is {value}; legal: a whole number from {least} on")
-    room = sum(nodes_with_room(cpus, gpus).values())
-    if room < workers and not _may_grow():
-        import ray
-
-        total = ray.cluster_resources()
-        raise BadInputError(
-            f"{name}: {workers} worker(s) of {cpus} CPU(s) and {gpus} GPU(s) were asked for, the cluster can hold"
-            f" {room}: it has {total.get('CPU', 0):g} CPU(s) and {total.get('GPU', 0):g} GPU(s)"
-            f" on {len(nodes_with_room(1, 0))} node(s)"
-        )
-
-
-def _may_grow() -> bool:
-    """Whether the cluster has an autoscaler; asked on the cluster, for a client has no access to that."""
-    import ray
-
-    return ray.get(ray.remote(_has_autoscaler).options(num_cpus=0).remote())
-
-
-def _has_autoscaler() -> bool:
-    from ray._private.state import state
-
-    return state.get_max_resources_from_cluster_config() is not None

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.errors import ZooError
+from zoo.errors import BadInputError, ZooError
 
 if TYPE_CHECKING:
     from pipelines.bench.results import Results
+    from pipelines.jobs import JobStatus
 
 INTERRUPTED = 130
 app = typer.Typer(
@@ -31,6 +32,21 @@ app.add_typer(data_app, name="data")
 RecipePath = Annotated[Path, typer.Argument(help="A recipe (YAML).", show_default=False)]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a field: data.path=shards (repeatable).")]
 Address = Annotated[str, typer.Option(help="Where: 'local' (embedded Ray), 'auto', or HOST:PORT of a running Ray.")]
+RunAddress = Annotated[
+    str,
+    typer.Option(
+        help="Where: 'local' (embedded Ray), 'auto', HOST:PORT of a Ray, or its job server: http(s)://HOST:8265."
+    ),
+]
+JobServer = Annotated[
+    str,
+    typer.Option(help="The job server of a cluster: http(s)://HOST:8265.", envvar="RAY_API_SERVER_ADDRESS"),
+]
+LOCAL_JOBS = "http://127.0.0.1:8265"
+JobName = Annotated[str, typer.Argument(help="A job, as `zoo status` names it.", show_default=False)]
+Profile = Annotated[
+    Path | None, typer.Option(help="A file with the resources of stages, which go before those of the recipe.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Reference = Annotated[
     str, typer.Argument(help="NAME, NAME@alias, NAME:version, or a learngene's folder.", show_default=False)
@@ -40,38 +56,116 @@ Reference = Annotated[
 @app.command()
 def run(
     recipe: RecipePath,
-    address: Address = "local",
+    address: RunAddress = "local",
+    profile: Profile = None,
     overrides: Sets = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Only with a job server: do not wait for the end.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="Print every change as a JSON line, for programs.")] = False,
     as_json: Json = False,
 ) -> None:
     """Build what a recipe names: run what is not done yet, resume what was cut off, register the results.
+
+    Through a job server the run is a job of the cluster, which goes on without you: Ctrl-C only stops the watching. Its
+    store is in the ZOO_HOME of the cluster's nodes, which all of them must share; paths in the recipe begin with / and
+    are there on all nodes, or are addresses (s3://). {folder: ...} and tokenizers must be readable here, too.
 
     Example: zoo run pipelines/recipes/vit-cifar10.yaml --set data.path=../shared/data/cifar10
     """
     from pipelines import show, verbs
 
-    result = verbs.run_recipe(recipe, tuple(overrides or ()), address)
+    sets = tuple(overrides or ())
+    if "://" in address and not address.startswith("ray://"):
+        if events:
+            raise BadInputError("--events: the job prints them; `zoo logs JOB` shows its log")
+        _run_job(verbs.submit_recipe(recipe, sets, profile, address), address, detach=detach, as_json=as_json)
+        return
+    if detach:
+        raise BadInputError(f"--detach: {address!r} is no job server; legal: with --address http(s)://HOST:8265")
+    result = verbs.run_recipe(recipe, sets, profile, address, events=events)
     if as_json:
         _print_json(result.to_json())
-    else:
+    elif not events:
         show.answers.print(show.stage_table(result.stages))
         if result.entries:
             show.answers.print(show.entry_table(result.entries))
 
 
 @app.command()
-def plan(recipe: RecipePath, overrides: Sets = None, as_json: Json = False) -> None:
-    """Show what `zoo run` would do: which stages are cached, which would run or resume.
+def plan(
+    recipe: RecipePath,
+    address: Annotated[
+        str | None, typer.Option(help="Also ask this cluster ('auto', HOST:PORT) whether it could hold all stages.")
+    ] = None,
+    profile: Profile = None,
+    overrides: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Show what `zoo run` would do: which stages are cached, which would run or resume, which another run does.
 
     Example: zoo plan pipelines/recipes/demo.yaml --set stages.weit.train.lr=0.002
     """
     from pipelines import show, verbs
 
-    rows = verbs.plan_recipe(recipe, tuple(overrides or ()))
+    rows = verbs.plan_recipe(recipe, tuple(overrides or ()), profile, address)
     if as_json:
         _print_json([row.__dict__ for row in rows])
     else:
         show.answers.print(show.stage_table(rows))
+
+
+@app.command()
+def status(
+    job: Annotated[str | None, typer.Argument(help="Show the stages of this job.", show_default=False)] = None,
+    address: JobServer = LOCAL_JOBS,
+    as_json: Json = False,
+) -> None:
+    """List the jobs that `zoo run --address http(s)://...` has started, or show how the stages of one are.
+
+    Example: zoo status demo-1f2e3d4c --address http://head:8265
+    """
+    from infra.jobs import Jobs
+    from pipelines import jobs, show
+
+    if job is None:
+        found = jobs.statuses(Jobs(address))
+        if as_json:
+            _print_json([each.to_json() for each in found])
+        else:
+            show.answers.print(show.job_table(found))
+        return
+    _print_job(jobs.status(Jobs(address), job), as_json=as_json)
+
+
+@app.command()
+def logs(
+    job: JobName,
+    address: JobServer = LOCAL_JOBS,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on till the job ends.")] = False,
+) -> None:
+    """Print what a job has printed; its events as one line each.
+
+    Example: zoo logs demo-1f2e3d4c -f --address http://head:8265
+    """
+    from infra.jobs import Jobs
+    from pipelines.events import readable
+
+    jobs = Jobs(address)
+    for line in jobs.follow(job) if follow else jobs.log(job).splitlines():
+        print(readable(line), flush=True)
+
+
+@app.command()
+def cancel(job: JobName, address: JobServer = LOCAL_JOBS, as_json: Json = False) -> None:
+    """Stop a job and wait until it has ended; one that has ended already stays as it is. The same recipe resumes.
+
+    Example: zoo cancel demo-1f2e3d4c --address http://head:8265
+    """
+    from infra.jobs import Jobs
+    from pipelines import jobs
+
+    server = Jobs(address)
+    server.stop(job)
+    _print_job(jobs.status(server, job), as_json=as_json)
 
 
 @app.command()
@@ -325,6 +419,38 @@ def main() -> None:
         if end.code == INTERRUPTED:
             print("interrupted; the same command goes on where it was", file=sys.stderr)
         raise
+
+
+def _run_job(job: str, address: str, *, detach: bool, as_json: bool) -> None:
+    from pipelines import show, verbs
+
+    later = f"zoo status {job} --address {address}"
+    if detach and as_json:
+        _print_json({"job": job, "address": address})
+    elif detach:
+        show.answers.print(job, highlight=False)
+    show.messages.print(f"job {job}; see `{later}`, `zoo logs`, `zoo cancel`", highlight=False)
+    if detach:
+        return
+    try:
+        status = verbs.follow_job(job, address)
+    except KeyboardInterrupt:
+        show.messages.print(f"the job goes on; see `{later}`", highlight=False)
+        raise
+    _print_job(status, as_json=as_json)
+    if status.state != "done":
+        raise SystemExit(status.exit_code or 1)
+
+
+def _print_job(job: "JobStatus", *, as_json: bool) -> None:
+    from pipelines import show
+
+    if as_json:
+        _print_json(job.to_json())
+        return
+    show.answers.print(show.job_table([job]), show.stage_table(job.stages))
+    if job.error:
+        show.messages.print(f"{job.state}: {job.error}", highlight=False, markup=False)
 
 
 def _print_bench(results: "Results", folder: Path, *, as_json: bool) -> None:

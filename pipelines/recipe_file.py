@@ -6,6 +6,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 
+from pipelines.profile import apply_profile
 from pipelines.recipe import Recipe
 from pipelines.recipe_checks import mistakes
 from pipelines.recipe_stages import Loc
@@ -16,9 +17,18 @@ UNRESOLVED = "default_factory_not_called"
 """Pydantic's complaint about a default that depends on a field which is wrong itself."""
 
 
-def load_recipe(path: Path, overrides: tuple[str, ...] = (), quick: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe and check all of it. Raises `BadInputError` with every mistake, a line each."""
-    source = YamlSource(path, overrides, quick)
+def load_recipe(
+    path: Path, overrides: tuple[str, ...] = (), quick: tuple[str, ...] = (), profile: Path | None = None
+) -> Recipe:
+    """Read a recipe and check all of it. Raises `BadInputError` with every mistake, a line each.
+
+    The resources of a `profile` go before those of the recipe, and overrides before both.
+    """
+    source = YamlSource(path)
+    if profile:
+        apply_profile(profile, source)
+    source.override("--quick", quick)
+    source.override("--set", overrides)
     try:
         recipe = Recipe.model_validate(source.content)
     except ValidationError as error:

@@ -1,27 +1,31 @@
 """Running a recipe: every stage that has no record yet, in order, then the registrations."""
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
-from threading import Event
-from time import monotonic
+from threading import Event, Lock
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.identity import describe, stage_keys
+from pipelines.execute import demand, run_stage
+from pipelines.identity import stage_keys
+from pipelines.lease import Holder
 from pipelines.recipe import Recipe
-from pipelines.recipe_stages import Condense, inputs, sources
-from pipelines.sources import locate
-from pipelines.store import METRICS, Store
+from pipelines.recipe_stages import inputs
+from pipelines.sharing import check_shared
+from pipelines.store import METRICS, STARTED, Store, Workplace
+from zoo.errors import BadInputError
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
+    from infra.resources import Demand
     from registry.entries import Entry
-    from trainers.config import Execution
 
-State = Literal["waiting", "cached", "elsewhere", "running", "done", "failed"]
+State = Literal["waiting", "cached", "elsewhere", "queued", "running", "done", "failed", "stopped"]
+"""`waiting` for inputs or room, `elsewhere`: another run does it, `queued`: the cluster has not started it yet,
+`stopped`: its job has ended meanwhile.
+"""
 
 
 @dataclass
@@ -36,12 +40,16 @@ class StageStatus:
     total: int = 0
     seconds: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
+    holder: str = ""
+    """Which run works on it; empty: none."""
 
 
-SCORES = ("loss", "accuracy", "eval_loss", "perplexity", "skipped_samples", "flops", "step")
-"""What a record keeps of the metrics: the last value of each; `step` and `flops` are what the stage cost."""
 STOP_SECONDS = 10
 """How long an interrupt waits for what runs to end: tasks take a second, groups only end with the connection."""
+JOIN_SECONDS = 20
+"""How long nodes of a running cluster may take to join it, as after its head has started again."""
+LOOK_EVERY = 0.5
+"""Seconds between two looks how far the stages are."""
 OnChange = Callable[[StageStatus], None]
 Connect = Callable[[], "Cluster"]
 
@@ -54,14 +62,17 @@ def plan(recipe: Recipe, store: Store) -> list[StageStatus]:
         row = StageStatus(name, recipe.stages[name].run, key, "cached" if record else "waiting")
         if record:
             row.scores, row.seconds = record.scores, record.seconds
-        else:
-            refresh(row, store)
+        elif holder := store.holder(key):
+            row.state, row.holder = "elsewhere", str(holder)
+        refresh(row, store)
         rows.append(row)
     return rows
 
 
 def refresh(row: StageStatus, store: Store) -> None:
-    """Read how far a running stage is."""
+    """Read how far an unfinished stage is."""
+    if row.state in ("cached", "done", "failed"):
+        return
     progress = store.progress(row.key)
     row.step, row.total = int(progress.get("step", 0)), int(progress.get("total", 0))
     if "loss" in progress:
@@ -71,65 +82,122 @@ def refresh(row: StageStatus, store: Store) -> None:
 def run(recipe: Recipe, store: Store, rows: list[StageStatus], connect: Connect, on_change: OnChange) -> None:
     """Run the stages of `rows` (from `plan`) that are not done; `connect` is called when the first one needs it.
 
-    Stages whose inputs are there run at the same time, as many as the cluster has CPUs; what does not fit beside the
-    others waits on the cluster. After a failure no further stage begins, and those that run are finished.
+    Stages whose inputs are there run at the same time, as many as the cluster has resources for. After a failure no
+    further stage begins, and those that run are finished. Raises `BadInputError` before anything runs with a line for
+    every stage that the cluster could never hold.
     """
-    keys = {row.name: row.key for row in rows}
     waiting = {row.name: row for row in rows if row.state != "cached"}
     if not waiting:
         return
-    graph = {name: inputs(recipe.stages[name]) & waiting.keys() for name in waiting}
-    order = TopologicalSorter(graph)
-    order.prepare()
     cluster = connect()
-    pool = ThreadPoolExecutor(cluster.cpus)
-    running: dict[Future[None], str] = {}
-    stop = Event()  # for those that wait until another run has done their stage
-    try:
-        while order.is_active():
-            for name in order.get_ready():
-                step = partial(_run_row, recipe, waiting[name], keys, store, cluster, on_change, stop.is_set)
-                running[pool.submit(step)] = name
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                future.result()
-                order.done(running.pop(future))
-    except Exception:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        raise
-    except BaseException:  # an interrupt: what runs ends too, while there still is a cluster to end it on
-        stop.set()
-        cluster.stop()
-        pool.shutdown(wait=False, cancel_futures=True)
-        wait(running, timeout=STOP_SECONDS)
-        raise
-    pool.shutdown()
+    check_cluster(recipe, rows, cluster)
+    if cluster.shared:
+        check_shared(store.root, cluster)
+    demands = {name: demand(recipe.stages[name]) for name in waiting}
+    _Run(recipe, store, {row.name: row.key for row in rows}, waiting, demands, cluster, on_change).all()
 
 
-def _run_row(
-    recipe: Recipe,
-    row: StageStatus,
-    keys: dict[str, str],
-    store: Store,
-    cluster: "Cluster",
-    on_change: OnChange,
-    stopped: Callable[[], bool],
-) -> None:
-    row.state, began = "running", monotonic()
-    on_change(row)
-    try:
-        with store.lock(row.key, partial(on_change, replace(row, state="elsewhere")), stopped):
-            store.sweep(row.key)
-            if store.record(row.key) is None:  # another run may have finished it while this one waited
-                _run_stage(recipe, row.name, keys, store, cluster, began)
-    except BaseException:
-        row.state = "failed"
-        on_change(row)
-        raise
-    record = store.record(row.key)
-    assert record is not None
-    row.state, row.scores, row.seconds = "done", record.scores, monotonic() - began
-    on_change(row)
+def check_cluster(recipe: Recipe, rows: list[StageStatus], cluster: "Cluster") -> None:
+    """Raise `BadInputError` with a line for every stage to come that the cluster could never hold."""
+    waiting = [row.name for row in rows if row.state != "cached"]
+    asked = {f"stages.{name}.resources": demand(recipe.stages[name]) for name in waiting}
+    until = monotonic() + JOIN_SECONDS
+    while wrong := cluster.misfits(asked):
+        if not cluster.shared or monotonic() > until:
+            raise BadInputError("\n".join(wrong))
+        sleep(LOOK_EVERY)
+
+
+@dataclass
+class _Run:
+    """The stages of one run that are not done yet."""
+
+    recipe: Recipe
+    store: Store
+    keys: dict[str, str]
+    waiting: dict[str, StageStatus]
+    demands: "dict[str, Demand]"
+    cluster: "Cluster"
+    on_change: OnChange
+    _stop: Event = field(default_factory=Event)
+    """For those that wait until another run has done their stage."""
+    _places: dict[str, Workplace] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+    """Around what a row says, so that a look at the progress never replaces the final scores."""
+
+    def all(self) -> None:
+        """Run them in order, side by side where they fit."""
+        names = self.waiting.keys()
+        order = TopologicalSorter({name: inputs(self.recipe.stages[name]) & names for name in names})
+        order.prepare()
+        ready: list[str] = []
+        running: dict[Future[None], str] = {}
+        pool = ThreadPoolExecutor(len(self.waiting))
+        try:
+            while order.is_active():
+                ready += order.get_ready()
+                for name in list(ready):
+                    if self._fits(name, running.values()):
+                        ready.remove(name)
+                        running[pool.submit(self._one, self.waiting[name])] = name
+                for future in wait(running, LOOK_EVERY, FIRST_COMPLETED).done:
+                    future.result()
+                    order.done(running.pop(future))
+                for name in running.values():
+                    self._look(self.waiting[name])
+        except Exception:
+            self._stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+        except BaseException:  # an interrupt: what runs ends too, while there still is a cluster to end it on
+            self._stop.set()
+            self.cluster.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(running, timeout=STOP_SECONDS)
+            for place in list(self._places.values()):  # of groups
+                place.lease.release()
+            raise
+        pool.shutdown()
+
+    def _fits(self, name: str, running: Iterable[str]) -> bool:
+        """Whether there is room beside what this run has on the cluster; what another run does takes none of it."""
+        here = [self.demands[other] for other in running if self.waiting[other].state != "elsewhere"]
+        return not here or self.cluster.fits([*here, self.demands[name]])
+
+    def _look(self, row: StageStatus) -> None:
+        with self._lock:
+            refresh(row, self.store)
+        place = self._places.get(row.name)
+        if place and row.state == "queued" and (place.work / STARTED).exists():
+            self._change(row, "running")
+
+    def _change(self, row: StageStatus, state: State, holder: str = "") -> None:
+        if (row.state, row.holder) != (state, holder):
+            row.state, row.holder = state, holder
+            self.on_change(row)
+
+    def _one(self, row: StageStatus) -> None:
+        began = monotonic()
+
+        def waiting(holder: Holder | None) -> None:
+            self._change(row, "elsewhere", str(holder or "another run"))
+
+        try:
+            with self.store.lease(row.key, waiting, self._stop.is_set) as place:
+                if place:
+                    self._change(row, "queued")
+                    self._places[row.name] = place
+                    run_stage(self.recipe, row.name, self.keys, self.store, self.cluster, place)
+        except BaseException:
+            self._change(row, "stopped" if self._stop.is_set() else "failed")
+            raise
+        finally:
+            self._places.pop(row.name, None)
+        record = self.store.record(row.key)
+        assert record is not None
+        with self._lock:
+            row.scores, row.seconds = record.scores, monotonic() - began
+            self._change(row, "done")
 
 
 def check_registry() -> None:
@@ -163,57 +231,3 @@ def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Ent
         is_new = entry.digest not in {old.digest for old in before}
         entries.append(set_alias(name, "champion", entry.version) if is_new or not chosen else entry)
     return entries
-
-
-def _run_stage(recipe: Recipe, name: str, keys: dict[str, str], store: Store, cluster: "Cluster", began: float) -> None:
-    from pipelines.stages import run_condense  # loads torch
-    from pipelines.stages.common import Job
-    from trainers.metrics import read_metrics
-
-    stage, key = recipe.stages[name], keys[name]
-    description = describe(recipe, stage, keys)
-    folders = {".".join(map(str, loc)): locate(source, keys, store) for loc, source in sources(stage)}
-    work = store.work(key)
-    alone = recipe.model_copy(update={"stages": {name: stage}, "entries": {}, "bench": None})
-    job = Job(recipe=alone, name=name, work=work, inputs=folders).model_dump_json(by_alias=True)
-    if isinstance(stage, Condense):
-        shutil.rmtree(work, ignore_errors=True)
-        cluster.run(run_condense, job)
-    else:
-        _train(cluster, stage.resources, job)
-    scores = _final_scores(read_metrics(work / METRICS))
-    store.commit(key, name, description, scores, monotonic() - began)
-
-
-def _train(cluster: "Cluster", execution: "Execution", job: str) -> None:
-    """A worker that is alone needs no group, which takes Ray Train ten seconds to form."""
-    from pipelines.stages import run_training
-
-    cpus, gpus = execution.cpus_per_worker, execution.gpus_per_worker
-    if execution.workers == 1 and execution.engine == "torch":
-        cluster.run(run_training, job, cpus=cpus, gpus=gpus)
-        return
-    cluster.run_group(
-        run_training,
-        job,
-        workers=execution.workers,
-        cpus_per_worker=cpus,
-        gpus_per_worker=gpus,
-        prepare=_prepare(execution.engine),
-    )
-
-
-def _prepare(engine: str) -> Callable[[], None] | None:
-    if engine != "deepspeed":
-        return None
-    from trainers.engines.zero import build_ops  # loads torch
-
-    return build_ops
-
-
-def _final_scores(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The last value of every metric that says how good the result is."""
-    scores: dict[str, float] = {}
-    for row in rows:
-        scores |= {name: row[name] for name in SCORES if name in row}
-    return scores

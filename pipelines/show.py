@@ -14,20 +14,24 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pipelines.bench.cells import number
-from pipelines.runner import OnChange, StageStatus, refresh
-from pipelines.store import Store
+from pipelines.runner import OnChange, StageStatus
 
 if TYPE_CHECKING:
+    from pipelines.jobs import JobStatus
     from registry.entries import Entry
     from trainers.data.check import Checked
 
 STYLES = {
     "waiting": "dim",
     "cached": "cyan",
-    "elsewhere": "yellow",
+    "elsewhere": "magenta",
+    "queued": "dim",
     "running": "yellow",
     "done": "green",
     "failed": "red",
+    "stopped": "red",
+    "pending": "dim",
+    "cancelled": "red",
 }
 
 messages = Console(stderr=True)
@@ -42,29 +46,36 @@ def stage_table(rows: Sequence[StageStatus]) -> Table:
     for row in rows:
         resumable = row.state == "waiting" and row.step > 0
         bar: RenderableType = ""
-        if row.state == "running" or resumable:
+        if row.state in ("running", "elsewhere") or resumable:
             step = Text(f" {row.step}/{row.total}" if row.total else "")
             bar = Columns([ProgressBar(row.total or None, row.step, width=12, pulse=not row.total), step])
         state = Text("to resume" if resumable else row.state, STYLES[row.state])
+        if row.holder:
+            state.append(f"\n{row.holder}", "dim")
         seconds = f"{row.seconds:.1f}" if row.seconds else ""
         table.add_row(row.name, row.run, state, bar, scores_text(row.scores), seconds, row.key[:8])
     return table
 
 
+def job_table(jobs: "Sequence[JobStatus]") -> Table:
+    """One row a job."""
+    table = Table(_name("job"), "recipe", "state", "stages done", "started (UTC)", "seconds", box=SIMPLE_HEAD)
+    for job in jobs:
+        done = sum(row.state in ("cached", "done") for row in job.stages)
+        state = Text(job.state, STYLES[job.state])
+        started = job.started.replace("T", " ").removesuffix("+00:00")
+        table.add_row(job.job, job.recipe, state, f"{done}/{len(job.stages)}", started, f"{job.seconds:.0f}")
+    return table
+
+
 @contextmanager
-def live_stages(rows: list[StageStatus], store: Store) -> Iterator[OnChange]:
+def live_stages(rows: list[StageStatus]) -> Iterator[OnChange]:
     """Show the stages while they run: a live table for people, one line a change where nobody watches."""
     if not messages.is_terminal:
-        yield _print_change
+        yield print_change
         return
 
-    def current() -> Table:
-        for row in rows:
-            if row.state == "running":
-                refresh(row, store)
-        return stage_table(rows)
-
-    with Live(get_renderable=current, console=messages, refresh_per_second=4, transient=True):
+    with Live(get_renderable=lambda: stage_table(rows), console=messages, refresh_per_second=4, transient=True):
         yield lambda _: None
 
 
@@ -103,8 +114,10 @@ def scores_text(scores: dict[str, float]) -> str:
     return f"{text}, {skipped:.0f} bad samples skipped" if skipped else text
 
 
-def _print_change(row: StageStatus) -> None:
-    messages.print(f"{row.name}: {row.state} {scores_text(row.scores)}".rstrip(), highlight=False)
+def print_change(row: StageStatus) -> None:
+    """One line on how a stage is."""
+    where = f"on {row.holder}" if row.holder else scores_text(row.scores)
+    messages.print(f"{row.name}: {row.state} {where}".rstrip(), highlight=False)
 
 
 def field_table(content: dict[str, Any]) -> Table:

@@ -1,29 +1,37 @@
 """The artifact store: finished stages by key, work in progress, and the record that makes a stage finished.
 
-stages/<key>/        what a stage made: `output/`, `metrics.jsonl`, and `record.json`, written last
-work/<key>/          an unfinished stage: checkpoints, metrics, progress; gone when it is finished
+stages/<key>/        what a stage made: `output/`, `metrics.jsonl`, `record.json`; it appears whole, by one rename
+work/<key>/<token>/  an unfinished stage of the run that holds this lease: checkpoints, metrics, progress
+leases/<key>/        who works on it (`pipelines.lease`)
 learngenes/<digest>/ learngenes condensed by hand
+
+Nothing of work and leases is left when a stage is finished.
 """
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipelines.lease import TTL, Holder, Lease, LeaseLostError, claim, look
+from pipelines.workspace import WorkSpaces
 from zoo.errors import IntegrityError
-from zoo.files import atomic_folder, digest_folder, home, write_json
+from zoo.files import digest_folder, flush_folder, full_disk_is_an_integrity_error, home, write_json
 
-LOOK_EVERY = 0.2
-"""Seconds between two looks whether the wait for a lock is over."""
-RECORD, OUTPUT, METRICS = "record.json", "output", "metrics.jsonl"
+LOOK_EVERY = 0.3
+"""Seconds between two looks whether the wait for another run is over."""
+RECORD, OUTPUT, METRICS, PROGRESS = "record.json", "output", "metrics.jsonl", "progress.json"
+STARTED = "started"
+"""A file in the folder of a stage whose workers have begun, which may be long after they were asked for."""
 
 
 class Record(BaseModel):
@@ -47,6 +55,8 @@ class Store:
     """A folder that holds the results of stages by their keys."""
 
     root: Path
+    ttl: float = TTL
+    """Seconds after which the lease of a run that is not heard of is taken over."""
 
     @classmethod
     def default(cls) -> "Store":
@@ -65,10 +75,6 @@ class Store:
                 f"{path}: not a record of a stage; delete its folder to run the stage again"
             ) from error
 
-    def work(self, key: str) -> Path:
-        """Where an unfinished stage keeps what it needs to go on."""
-        return self.root / "work" / key
-
     def output(self, key: str) -> Path:
         """What a finished stage made, unverified."""
         return self._stage(key) / OUTPUT
@@ -84,65 +90,122 @@ class Store:
         return folder
 
     @contextmanager
-    def lock(self, key: str, waiting: Callable[[], None], stopped: Callable[[], bool]) -> Iterator[None]:
-        """Held while a stage runs, so that two runs of one recipe do not do the same work twice.
+    def lease(
+        self, key: str, waiting: Callable[[Holder | None], None], stopped: Callable[[], bool]
+    ) -> Iterator["Workplace | None"]:
+        """Wait until this run may work on a stage, and let others have it afterwards; None where it is finished.
 
-        `waiting` is called when another run holds it. Raises `CancelledError` when `stopped()` before it is free.
+        `waiting` is called again and again while another run works on it. Raises `CancelledError` when `stopped()`
+        before it is free, `LeaseLostError` when another run took over and is not finished either.
         """
-        path = self.root / "locks" / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
+        place = self._wait(key, waiting, stopped)
+        if place is None:
+            yield None
+            return
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            waiting()
-            _acquire(lock, stopped)
-        try:
-            yield
+            yield place
+        except Exception:
+            if self.record(key) is None:  # else another run took over and finished it: that is as good
+                place.lease.check()
+                raise
         finally:
-            lock.release()
+            self._leave(key, place)
 
-    def sweep(self, key: str) -> None:
-        """Remove what a killed run left of this stage's result; only under its lock."""
-        for left_over in (self.root / "stages").glob(f".{key}.*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+    def _wait(
+        self, key: str, waiting: Callable[[Holder | None], None], stopped: Callable[[], bool]
+    ) -> "Workplace | None":
+        spaces = WorkSpaces(self.root / "work" / key)
+        while self.record(key) is None:
+            if stopped():
+                raise CancelledError
+            lease = claim(self.root, key, spaces.used(), self.ttl)
+            if lease is None:
+                held = look(self.root, key)
+                if held:
+                    waiting(held.holder)
+                    sleep(LOOK_EVERY)
+                continue
+            try:
+                if self.record(key) is None and (folder := spaces.open(lease.token)):
+                    shutil.rmtree(self._stage(key), ignore_errors=True)  # somebody took its record away
+                    return Workplace(lease, folder)
+            except BaseException:
+                lease.release()
+                raise
+            lease.release()
+        self._sweep(key)
+        return None
+
+    def _leave(self, key: str, place: "Workplace") -> None:
+        if place.lease.lost():
+            shutil.rmtree(place.work, ignore_errors=True)
+        place.lease.release()
+        if self.record(key):
+            self._sweep(key)
 
     def commit(
-        self, key: str, stage: str, description: dict[str, Any], scores: dict[str, float], seconds: float
+        self, place: "Workplace", stage: str, description: dict[str, Any], scores: dict[str, float], seconds: float
     ) -> None:
-        """Turn finished work into a result: output and metrics by one rename, the record after them."""
-        work = self.work(key)
-        with atomic_folder(self._stage(key)) as folder:
-            shutil.copytree(work / OUTPUT, folder / OUTPUT)
-            if (work / METRICS).is_file():
-                shutil.copy(work / METRICS, folder / METRICS)
-            output = digest_folder(folder / OUTPUT)
-        record = Record(
-            key=key,
-            stage=stage,
-            output=output,
-            scores=scores,
-            seconds=round(seconds, 3),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            **description,
-        )
-        write_json(self._stage(key) / RECORD, record.model_dump(mode="json"))
-        shutil.rmtree(work)
+        """Turn finished work into a result by one rename, which only the first of all runs can do.
+
+        Raises `LeaseLostError` where another run has taken over, or was faster.
+        """
+        key, result = place.key, place.work / "result"
+        with full_disk_is_an_integrity_error(result):
+            result.mkdir()
+            (place.work / OUTPUT).rename(result / OUTPUT)
+            if (place.work / METRICS).is_file():
+                shutil.copy(place.work / METRICS, result / METRICS)
+            record = Record(
+                key=key,
+                stage=stage,
+                output=digest_folder(result / OUTPUT),
+                scores=scores,
+                seconds=round(seconds, 3),
+                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                **description,
+            )
+            write_json(result / RECORD, record.model_dump(mode="json"))
+            flush_folder(result)
+            self._stage(key).parent.mkdir(exist_ok=True)
+        place.lease.check()
+        try:
+            result.rename(self._stage(key))
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise LeaseLostError(f"another run finished {stage} first") from error
+
+    def holder(self, key: str) -> Holder | None:
+        """Who works on a stage now, in this run or another."""
+        held = look(self.root, key)
+        return held.holder if held else None
 
     def progress(self, key: str) -> dict[str, float]:
         """How far an unfinished stage is (`step`, `total`, `loss`, `samples_per_second`); empty when not begun."""
-        try:
-            return json.loads((self.work(key) / "progress.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
+        for folder in WorkSpaces(self.root / "work" / key).newest_first():
+            try:
+                return json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+            except FileNotFoundError:
+                continue
+        return {}
+
+    def _sweep(self, key: str) -> None:
+        """Remove what is left of the work on a finished stage, also by runs that were cut off meanwhile."""
+        shutil.rmtree(self.root / "work" / key, ignore_errors=True)
 
     def _stage(self, key: str) -> Path:
         return self.root / "stages" / key
 
 
-def _acquire(lock: FileLock, stopped: Callable[[], bool]) -> None:
-    while not stopped():
-        with suppress(Timeout):
-            lock.acquire(timeout=LOOK_EVERY)
-            return
-    raise CancelledError
+@dataclass(frozen=True)
+class Workplace:
+    """The right to work on a stage, and the folder to do it in."""
+
+    lease: Lease
+    work: Path
+
+    @property
+    def key(self) -> str:
+        """Of the stage."""
+        return self.work.parent.name

@@ -1,23 +1,31 @@
 """What the verbs about recipes and learngenes do, as functions that return plain results."""
 
-from contextlib import ExitStack
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.bench.evidence import split_evidence
+from pipelines.events import Told, told_end, told_stages
+from pipelines.lease import JOB
 from pipelines.recipe_file import load_recipe
-from pipelines.runner import StageStatus, check_registry, plan, register, run
-from pipelines.show import live_stages
+from pipelines.runner import OnChange, StageStatus, check_cluster, check_registry, plan, register, run
+from pipelines.show import live_stages, messages
 from pipelines.store import Store
 from zoo.api import is_folder, locate
 from zoo.families import architecture
+from zoo.files import home
 from zoo.manifest import verify
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
+    from pipelines.jobs import JobStatus
     from registry.entries import Entry
+
+Shown = Callable[[list[StageStatus]], AbstractContextManager[OnChange]]
 
 
 @dataclass(frozen=True)
@@ -33,14 +41,39 @@ class RunResult:
         return {"stages": stages, "entries": [entry.to_json() for entry in self.entries]}
 
 
-def plan_recipe(path: Path, overrides: tuple[str, ...]) -> list[StageStatus]:
-    """The stages of a recipe and what is done of them."""
-    return plan(load_recipe(path, overrides), Store.default())
+def plan_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, address: str | None) -> list[StageStatus]:
+    """The stages of a recipe and what is done of them; with an address also whether the cluster could hold them."""
+    recipe = load_recipe(path, overrides, profile=profile)
+    rows = plan(recipe, Store.default())
+    if address is not None:
+        from infra.cluster import connect
+
+        with connect(address) as cluster:
+            check_cluster(recipe, rows, cluster)
+    return rows
 
 
-def run_recipe(path: Path, overrides: tuple[str, ...], address: str) -> RunResult:
-    """Run a recipe to its end and register what it names. Ray starts when the first stage needs it."""
-    recipe, store = load_recipe(path, overrides), Store.default()
+def run_recipe(
+    path: Path, overrides: tuple[str, ...], profile: Path | None, address: str, *, events: bool = False
+) -> RunResult:
+    """Run a recipe to its end and register what it names. Ray starts when the first stage needs it.
+
+    With `events` it says what happens in JSON lines on stdout (`pipelines.events`).
+    """
+    if not events:
+        return _run_recipe(path, overrides, profile, address, live_stages)
+    with told_end() as end:
+        if JOB in os.environ:  # Ray takes away the folder of a job's files, where its process is, while it still runs
+            path = path.absolute()
+            home().mkdir(parents=True, exist_ok=True)
+            os.chdir(home())
+        result = _run_recipe(path, overrides, profile, address, told_stages)
+        end["entries"] = result.to_json()["entries"]
+    return result
+
+
+def _run_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, address: str, shown: Shown) -> RunResult:
+    recipe, store = load_recipe(path, overrides, profile=profile), Store.default()
     rows = plan(recipe, store)
     if recipe.entries:
         check_registry()  # better now than after hours of training
@@ -52,9 +85,37 @@ def run_recipe(path: Path, overrides: tuple[str, ...], address: str) -> RunResul
 
             return stack.enter_context(connect(address))
 
-        on_change = stack.enter_context(live_stages(rows, store))
+        on_change = stack.enter_context(shown(rows))
         run(recipe, store, rows, cluster, on_change)
     return RunResult(rows, register(recipe, store, rows))
+
+
+def submit_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, address: str) -> str:
+    """Start a run of a recipe as a Ray job; its name."""
+    from infra.jobs import Jobs
+    from pipelines.jobs import submit
+
+    return submit(Jobs(address), load_recipe(path, overrides, profile=profile))
+
+
+def follow_job(job: str, address: str) -> "JobStatus":
+    """Show the stages of a job, and whatever else it prints, till it ends."""
+    from infra.jobs import Jobs
+    from pipelines.jobs import status
+
+    jobs, told = Jobs(address), Told()
+    rows: list[StageStatus] = []
+    with live_stages(rows) as on_change:
+        for line in jobs.follow(job):
+            before = {name: (row.state, row.holder) for name, row in told.stages.items()}
+            if not told.hear(line):
+                messages.print(line, highlight=False, markup=False)
+                continue
+            rows[:] = told.stages.values()
+            for row in rows:
+                if before.get(row.name) != (row.state, row.holder):
+                    on_change(row)
+    return status(jobs, job)
 
 
 def describe_learngene(ref: str) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from zoo.errors import BadInputError, NotFoundError
 class YamlSource:
     """A YAML file (`content`, plain values), with overrides applied, that knows where its values stand."""
 
-    def __init__(self, path: Path, overrides: tuple[str, ...] = (), quick: tuple[str, ...] = ()) -> None:
-        """Read `path`; `overrides` are `a.b.c=value`, the value in YAML, after those that `--quick` stands for."""
+    def __init__(self, path: Path, what: str = "recipe") -> None:
+        """Read `path`, a mapping."""
         if not path.is_file():
-            raise NotFoundError(f"{path}: no such recipe")
+            raise NotFoundError(f"{path}: no such {what}")
         self.path = path
         try:
             self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -25,11 +25,24 @@ class YamlSource:
             line = f":{mark.line + 1}" if mark else ""
             raise BadInputError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
         if not isinstance(self.content, dict):
-            raise BadInputError(f"{path}:1: a recipe is a mapping of fields, this is a {type(self.content).__name__}")
+            raise BadInputError(f"{path}:1: a {what} is a mapping of fields, this is a {type(self.content).__name__}")
         self._set: dict[Loc, str] = {}
-        for option, texts in (("--quick", quick), ("--set", overrides)):
-            for text in texts:
-                self._override(option, text)
+
+    def override(self, option: str, texts: tuple[str, ...]) -> None:
+        """Set fields by `a.b.c=value`, the value in YAML. Raises `BadInputError` naming the `option`."""
+        for text in texts:
+            self._override(option, text)
+
+    def put(self, loc: tuple[str, ...], value: Any, place: str) -> None:
+        """Set the field at `loc`, for which messages will blame `place`."""
+        *parents, last = loc
+        at = self.content
+        for part in parents:
+            at = at.setdefault(part, {})
+            if not isinstance(at, dict):
+                return  # the file is wrong there, and is refused for that
+        at[last] = value
+        self._set[loc] = place
 
     def place(self, loc: Loc) -> str:
         """Where the value at `loc` (or its nearest parent) stands: `file:line`, or the option that set it."""

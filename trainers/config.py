@@ -3,7 +3,9 @@
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -13,6 +15,15 @@ from pydantic import (
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _custom(name: str) -> str:
+    if name in ("CPU", "GPU", "memory", "object_store_memory"):
+        raise ValueError(f"{name!r} is a resource with a field of its own; legal: names that nodes were started with")
+    return name
+
+
+CustomResource = Annotated[str, Field(min_length=1), AfterValidator(_custom)]
 
 
 class Training(BaseModel):
@@ -55,6 +66,7 @@ class Training(BaseModel):
 class Execution(BaseModel):
     """Where and how a training runs. Nothing here changes what is learned (but for the order of sums).
 
+    `memory` of one worker ("4GiB") and `custom` (what nodes were started with: {A100: 1}) are reserved with the CPUs.
     `micro_batch` is the largest batch one worker computes at once; the rest is accumulated. `zero` is DeepSpeed's
     ZeRO stage: 0-2 for any parametrization, 3 for plain models.
     """
@@ -64,6 +76,8 @@ class Execution(BaseModel):
     workers: PositiveInt = 1
     cpus_per_worker: PositiveInt = 1
     gpus_per_worker: Annotated[int, Field(ge=0, le=1)] = 0
+    memory: Annotated[ByteSize, Field(gt=0)] | None = None
+    custom: dict[CustomResource, PositiveFloat] = Field(default_factory=dict)
     engine: Literal["torch", "deepspeed"] = "torch"
     zero: Literal[0, 1, 2, 3] = 0
     micro_batch: PositiveInt | None = None

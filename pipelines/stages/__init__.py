@@ -10,7 +10,7 @@ from pipelines.stages.composed import fit, wave, weit
 from pipelines.stages.plain import pretrain, refine
 from pipelines.stages.scaling import tune, widen
 from pipelines.stages.trial import score, trial
-from pipelines.store import OUTPUT
+from pipelines.store import OUTPUT, STARTED
 from trainers.world import World
 from zoo import condense
 
@@ -36,6 +36,7 @@ def run_training(job_json: str) -> None:
     if lock:
         job.work.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+        (job.work / STARTED).touch()
     world.barrier()
     try:
         TRAININGS[job.stage.run](job)
@@ -49,4 +50,5 @@ def run_condense(job_json: str) -> None:
     job = Job.model_validate_json(job_json)
     stage = job.stage
     assert isinstance(stage, Condense)
+    (job.work / STARTED).touch()
     condense(job.checkpoint("weights"), stage.method).save(job.work / OUTPUT)

@@ -6,10 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.lease import check_lease
 from pipelines.matching import mismatches
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import Stage
 from pipelines.sources import open_checkpoint, open_learngene
+from pipelines.store import PROGRESS
 from trainers.config import Execution, Training
 from trainers.dataset import Dataset
 from trainers.diffusion import Denoising
@@ -33,6 +35,8 @@ class Job(BaseModel):
     work: Path
     inputs: dict[str, Path] = {}
     """By the place of the source in the stage's config."""
+    lease: Path | None = None
+    """Of the run that this job belongs to; null: nobody else can want its folder."""
 
     @property
     def stage(self) -> Stage:
@@ -86,7 +90,7 @@ def train_stage(
 ) -> Engine:
     """Train in the job's folder, then let the first worker `save` while parameters are whole."""
     training, execution = settings
-    report = _ProgressFile(job.work / "progress.json")
+    report = _ProgressFile(job.work / PROGRESS, job.lease)
     engine = train(module, objective, data, training, execution, job.work, report, optimizer_state, score_at)
     with engine.gathered():
         if engine.world.rank == 0:
@@ -96,10 +100,12 @@ def train_stage(
 
 
 class _ProgressFile:
-    """Tells the driver how far this training is, whichever host it runs on."""
+    """Tells the driver how far this training is, whichever host it runs on; ends it when another run has taken over."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, lease: Path | None) -> None:
+        self._path, self._lease = path, lease
 
     def __call__(self, progress: Progress) -> None:
+        if self._lease:
+            check_lease(self._lease)
         write_json(self._path, progress.__dict__)

@@ -25,9 +25,9 @@ def test_a_killed_driver_goes_on_from_the_last_checkpoint_to_the_same_end(zoo: Z
     driver = subprocess.Popen(
         zoo.command("run", RECIPE, *LONG), env=zoo.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    folder = zoo.home / "store/work" / whole["key"] / "checkpoints"
+    folder = zoo.home / "store/work" / whole["key"]
     deadline = time.monotonic() + DEADLINE
-    while not list(folder.glob("step-*")):  # poll: the first checkpoint is the moment to strike
+    while not list(folder.glob("*/checkpoints/step-*")):  # poll: the first checkpoint is the moment to strike
         assert driver.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -16,6 +16,7 @@ import pytest
 
 from infra.cluster import Cluster, connect
 from infra.group import raise_if_final
+from infra.resources import Demand, Resources
 from infra.tasks import FunctionFailedError, PeerLostError
 from zoo.errors import BadInputError, DivergedError, NotFoundError
 
@@ -35,6 +36,12 @@ def cluster() -> Iterator[Cluster]:
 
 def add(left: int, right: int) -> int:
     return left + right
+
+
+def assigned() -> dict[str, float]:
+    import ray
+
+    return ray.get_runtime_context().get_assigned_resources()
 
 
 def surroundings() -> dict[str, Any]:
@@ -159,7 +166,7 @@ def test_a_task_that_asked_for_no_gpu_sees_none(cluster: Cluster) -> None:
 
 def test_a_task_computes_with_as_many_threads_as_it_has_cpus(cluster: Cluster) -> None:
     """Also where Ray takes a process in which torch has been loaded for another size."""
-    found = [cluster.run(surroundings, cpus=cpus) for cpus in (1, 2, 1)]
+    found = [cluster.run(surroundings, resources=Resources(cpus)) for cpus in (1, 2, 1)]
     assert [each["threads"] for each in found] == [1, 2, 1]
     assert len({each["pid"] for each in found}) < 3
 
@@ -204,14 +211,35 @@ def test_the_first_failure_of_a_map_stops_the_others(cluster: Cluster, tmp_path:
 
 
 def test_more_than_the_cluster_has_is_refused_at_once(cluster: Cluster) -> None:
-    with pytest.raises(BadInputError, match=r"add: 1 worker\(s\) of 3 CPU\(s\).* it has 2 CPU\(s\)"):
-        cluster.run(add, 1, 1, cpus=3)
-    with pytest.raises(BadInputError, match=r"add: 1 worker\(s\) of 1 CPU\(s\) and 99 GPU\(s\)"):
-        cluster.run(add, 1, 1, gpus=99)
-    with pytest.raises(BadInputError, match=r"sum_up: 3 worker\(s\) of 1 CPU\(s\).* can hold 2"):
+    with pytest.raises(BadInputError, match=r"add: 1 worker\(s\) of 3 CPU were asked .* with at most 2 CPU, 0 GPU"):
+        cluster.run(add, 1, 1, resources=Resources(3))
+    with pytest.raises(BadInputError, match=r"add: 1 worker\(s\) of 1 CPU, 99 GPU"):
+        cluster.run(add, 1, 1, resources=Resources(gpus=99))
+    with pytest.raises(BadInputError, match=r"sum_up: 3 worker\(s\) of 1 CPU .* can hold 2"):
         cluster.run_group(sum_up, "", workers=3)
     with pytest.raises(BadInputError, match="workers is 0"):
         cluster.run_group(sum_up, "", workers=0)
+
+
+def test_all_that_can_never_be_held_is_told_together(cluster: Cluster) -> None:
+    demands = {
+        "fine": Demand(Resources(1, memory=2**20), 2),
+        "large": Demand(Resources(memory=2**50)),
+        "special": Demand(Resources(custom={"A100": 1})),
+    }
+    large, special = cluster.misfits(demands)
+    assert "large: 1 worker(s) of 1 CPU, 1.05e+06 GiB were asked for, the cluster can hold 0" in large
+    assert "special: 1 worker(s) of 1 CPU, A100: 1 were asked for" in special
+    assert "in all 2 CPU, 0 GPU, A100: 0" in special
+
+
+def test_what_fits_alone_may_not_fit_together(cluster: Cluster) -> None:
+    assert cluster.fits([Demand(Resources()), Demand(Resources())])
+    assert not cluster.fits([Demand(Resources(2)), Demand(Resources())])
+
+
+def test_memory_is_reserved(cluster: Cluster) -> None:
+    assert cluster.run(assigned, resources=Resources(memory=64 * 2**20))["memory"] == 64 * 2**20
 
 
 # Groups.

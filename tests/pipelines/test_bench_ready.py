@@ -45,11 +45,13 @@ def store(planned: Plan, tmp_path: Path) -> Store:
     store, keys = Store(tmp_path / "store"), stage_keys(planned.recipe)
     for cell in planned.cells:
         if cell.start != "scratch" and cell.seed == 0:
-            model = store.work(keys[cell.stage]) / OUTPUT / MODEL
-            model.mkdir(parents=True)
-            (model / "start").write_text(cell.start, encoding="utf-8")
-            description = {"function": "trial/1", "config": {}, "inputs": {}}
-            store.commit(keys[cell.stage], cell.stage, description, {}, 1.0)
+            with store.lease(keys[cell.stage], lambda _: None, lambda: False) as place:
+                assert place
+                model = place.work / OUTPUT / MODEL
+                model.mkdir(parents=True)
+                (model / "start").write_text(cell.start, encoding="utf-8")
+                description = {"function": "trial/1", "config": {}, "inputs": {}}
+                store.commit(place, cell.stage, description, {}, 1.0)
     return store
 
 

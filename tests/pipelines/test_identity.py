@@ -24,7 +24,15 @@ def changed(*overrides: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "resource",
-    ["workers=4", "cpus_per_worker=2", "engine=deepspeed", "micro_batch=8", "checkpoint_every=7"],
+    [
+        "workers=4",
+        "cpus_per_worker=2",
+        "memory=4GiB",
+        "custom={A100: 1}",
+        "engine=deepspeed",
+        "micro_batch=8",
+        "checkpoint_every=7",
+    ],
 )
 def test_resources_do_not_matter(resource: str) -> None:
     assert changed(f"stages.ancestor.resources.{resource}") == set()

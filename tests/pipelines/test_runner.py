@@ -43,7 +43,7 @@ def test_after_a_failure_what_runs_is_finished_and_nothing_else_begins(tmp_path:
     together: set[str] = set()
 
     def on_change(_: StageStatus) -> None:
-        running = [row.name for row in rows if row.state == "running"]
+        running = [row.name for row in rows if row.state in ("queued", "running")]
         together.update(running if len(running) > 1 else ())
 
     with connect("local", cpus=2) as cluster, pytest.raises(DivergedError):
@@ -78,5 +78,5 @@ def test_after_an_interrupt_nothing_runs_and_no_lock_is_held(tmp_path: Path) -> 
         Thread(target=interrupt, daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             run(recipe, store, rows, lambda: cluster, lambda _: None)
-        with store.lock(row.key, lambda: pytest.fail("the stage still runs"), lambda: True):
-            assert store.progress(row.key)["step"] > 0
+        assert store.holder(row.key) is None
+        assert store.progress(row.key)["step"] > 0

@@ -1,0 +1,78 @@
+"""One stage on the cluster: what it needs there, how its function is started, how its result is committed."""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from infra.resources import Demand, Resources
+from pipelines.identity import describe
+from pipelines.recipe import Recipe
+from pipelines.recipe_stages import Condense, Stage, sources
+from pipelines.sources import locate
+from pipelines.store import METRICS, Store, Workplace
+
+if TYPE_CHECKING:
+    from infra.cluster import Cluster
+
+SCORES = ("loss", "accuracy", "eval_loss", "perplexity", "skipped_samples", "flops", "step")
+"""What a record keeps of the metrics: the last value of each; `step` and `flops` are what the stage cost."""
+
+
+def demand(stage: Stage) -> Demand:
+    """What a stage needs of a cluster."""
+    if isinstance(stage, Condense):
+        return Demand(Resources())
+    asked = stage.resources
+    size = Resources(asked.cpus_per_worker, asked.gpus_per_worker, asked.memory, asked.custom)
+    return Demand(size, asked.workers)
+
+
+def run_stage(
+    recipe: Recipe, name: str, keys: dict[str, str], store: Store, cluster: "Cluster", place: Workplace
+) -> None:
+    """Run a stage in `place` and commit what it made. Raises what the stage raises, `LeaseLostError`."""
+    from pipelines.stages import run_condense  # loads torch
+    from pipelines.stages.common import Job
+    from trainers.metrics import read_metrics
+
+    began, stage = monotonic(), recipe.stages[name]
+    description = describe(recipe, stage, keys)
+    folders = {".".join(map(str, loc)): locate(source, keys, store) for loc, source in sources(stage)}
+    alone = recipe.model_copy(update={"stages": {name: stage}, "entries": {}, "bench": None})
+    job = Job(recipe=alone, name=name, work=place.work, inputs=folders, lease=place.lease.path)
+    if isinstance(stage, Condense):
+        cluster.run(run_condense, job.model_dump_json(by_alias=True), unwanted=place.lease.known_lost)
+    else:
+        _train(cluster, stage, job.model_dump_json(by_alias=True), place)
+    scores = _final_scores(read_metrics(place.work / METRICS))
+    store.commit(place, name, description, scores, monotonic() - began)
+
+
+def _train(cluster: "Cluster", stage: Stage, job: str, place: Workplace) -> None:
+    """A worker that is alone needs no group, which takes Ray Train ten seconds to form."""
+    from pipelines.stages import run_training
+
+    assert not isinstance(stage, Condense)
+    execution, resources = stage.resources, demand(stage).resources
+    if execution.workers == 1 and execution.engine == "torch":
+        cluster.run(run_training, job, resources=resources, unwanted=place.lease.known_lost)
+        return
+    cluster.run_group(
+        run_training, job, workers=execution.workers, resources=resources, prepare=_prepare(execution.engine)
+    )
+
+
+def _prepare(engine: str) -> Callable[[], None] | None:
+    if engine != "deepspeed":
+        return None
+    from trainers.engines.zero import build_ops  # loads torch
+
+    return build_ops
+
+
+def _final_scores(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The last value of every metric that says how good the result is."""
+    scores: dict[str, float] = {}
+    for row in rows:
+        scores |= {name: row[name] for name in SCORES if name in row}
+    return scores
