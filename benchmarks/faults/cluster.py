@@ -1,0 +1,128 @@
+"""A Ray cluster on several hosts, with a token, and a registry on a host of its own: what a platform team installs."""
+
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks.faults.hosts import LOCAL, SHARED, Host, Process, network
+from benchmarks.faults.services import ROOT, Mlflow, Postgres
+from benchmarks.faults.waiting import until
+
+HEAD, WORKERS, REGISTRY = "head", ("one", "two"), "registry"
+PORT = 6379
+SECONDS = 240
+BIN = Path(sys.executable).parent
+
+_TOKEN = SHARED / "token"
+_RAY = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN_PATH": str(_TOKEN),
+    "RAY_TMPDIR": str(LOCAL),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_memory_monitor_refresh_ms": "0",  # it would count what others do on this machine
+    # A lost host is noticed in about 8 s and a lost head in 15 s; Ray's own settings make that 30 s and 60 s.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+_NODES = """
+import sys, time
+from ray._raylet import GcsClient
+from ray.core.generated.gcs_pb2 import GcsNodeInfo
+deadline = time.monotonic() + float(sys.argv[3])
+while time.monotonic() < deadline:
+    nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=30).values()
+    if sum(node.state == GcsNodeInfo.ALIVE for node in nodes) == int(sys.argv[2]):
+        sys.exit()
+    time.sleep(0.2)
+sys.exit(f"not {sys.argv[2]} living nodes: {nodes}")
+"""
+
+
+@dataclass
+class Cluster:
+    """Hosts that share a folder: one with Ray's head, workers, and one with the registry."""
+
+    hosts: dict[str, Host]
+    shared: Path
+    """`SHARED`, as this process sees it."""
+    extensions: Path
+    postgres: Postgres
+    mlflow: Mlflow
+    nodes: dict[str, Process] = field(default_factory=dict)
+    drivers: int = 0
+
+    @property
+    def address(self) -> str:
+        """Of Ray."""
+        return f"{self.hosts[HEAD].address}:{PORT}"
+
+    @cached_property
+    def env(self) -> dict[str, str]:
+        """The variables of every process of Ray."""
+        return {**_RAY, "TORCH_EXTENSIONS_DIR": str(self.extensions), "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def start(self, name: str) -> None:
+        """Start Ray on a host, without waiting for it: one CPU, so that two workers are on two hosts."""
+        host = self.hosts[name]
+        place = ["--head", f"--port={PORT}"] if name == HEAD else [f"--address={self.address}"]
+        shown = ["--include-dashboard=true", f"--dashboard-host={host.address}"] if name == HEAD else []
+        size = ["--num-cpus=1", "--object-store-memory=100000000"]
+        command = [BIN / "ray", "start", "--block", f"--node-ip-address={host.address}", *place, *shown, *size]
+        self.nodes[name] = host.start(command, self.env, "ray")
+
+    def wait(self) -> None:
+        """Until all nodes are there. One that gave up because it had lost the head is started again."""
+        for name, node in self.nodes.items():
+            until(lambda node=node: "Ray runtime started" in node.said(), f"Ray on {name}", SECONDS, node.hopeless)
+        self.hosts[HEAD].run(
+            [sys.executable, "-c", _NODES, self.address, str(len(self.nodes)), str(SECONDS)], self.env
+        )
+
+    def kill_ray(self, name: str) -> None:
+        """Everything of Ray on a host is gone at once, and whoever runs on it: the host itself stays."""
+        self.hosts[name].kill_all()
+
+    def zoo(self, home: Path, *arguments: str | Path) -> str:
+        """What a call of `zoo` on the head prints."""
+        return self.hosts[HEAD].run([BIN / "zoo", *arguments], self.user(home))
+
+    def start_zoo(self, home: Path, *arguments: str | Path, host: str = HEAD) -> Process:
+        """Start a call of `zoo`."""
+        self.drivers += 1
+        return self.hosts[host].start([BIN / "zoo", *arguments], self.user(home), f"zoo-{self.drivers}")
+
+    def user(self, home: Path) -> dict[str, str]:
+        """The variables of somebody who uses the cluster."""
+        return {**self.env, **self.mlflow.client, "ZOO_HOME": str(home), "COLUMNS": "150"}
+
+
+@contextmanager
+def cluster(extensions: Path, logs: Path) -> Iterator[Cluster]:
+    """Yield a running cluster. `extensions` is where DeepSpeed keeps what it compiles; logs go to a folder."""
+    logs.mkdir(parents=True, exist_ok=True)
+    with network(logs, [HEAD, *WORKERS, REGISTRY]) as (shared, hosts):
+        token = shared / _TOKEN.name
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32), encoding="utf-8")
+        registry = hosts[REGISTRY]
+        made = Cluster(hosts, shared, extensions, Postgres(registry), Mlflow(registry))
+        made.postgres.create()
+        made.postgres.start()
+        made.mlflow.start()
+        for name in (HEAD, *WORKERS):
+            made.start(name)
+        made.mlflow.wait()
+        made.wait()
+        yield made
