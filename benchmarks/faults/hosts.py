@@ -22,6 +22,9 @@ from benchmarks.faults.waiting import until
 
 SHARED = Path("/srv")
 """In every host: the files that all hosts see, in memory."""
+STORE = SHARED / "store"
+"""In every host: a shared disk of its own, small enough to be filled."""
+STORE_MB = 96
 LOCAL = SHARED / "local"
 """In every host: files of its own, gone with it."""
 SUBNET = "10.77.0"
@@ -33,7 +36,8 @@ _DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 _STAY = "echo ready; exec env --ignore-signal=CHLD sleep infinity"
 _GROUND = f"""set -e
 mount -t tmpfs -o size=1g tmpfs {SHARED}
-mkdir {LOCAL}
+mkdir {LOCAL} {STORE}
+mount -t tmpfs -o size={STORE_MB}m tmpfs {STORE}
 ip link add bridge type bridge
 ip address add {SUBNET}.1/24 dev bridge
 ip link set lo up
