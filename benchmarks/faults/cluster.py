@@ -3,15 +3,14 @@
 import os
 import secrets
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.faults.hosts import LOCAL, SHARED, Host, Process, network
-from benchmarks.faults.services import ROOT, Mlflow, Postgres
+from benchmarks.faults.hosts import LOCAL, SHARED, STORE, Host, Process, network
+from benchmarks.faults.services import Mlflow, Postgres
 from benchmarks.faults.waiting import until
 
 HEAD, WORKERS, REGISTRY = "head", ("one", "two"), "registry"
@@ -36,17 +35,12 @@ _RAY = {
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
 }
-_NODES = """
-import sys, time
+_LIVING = """
+import sys
 from ray._raylet import GcsClient
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
-deadline = time.monotonic() + float(sys.argv[3])
-while time.monotonic() < deadline:
-    nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=30).values()
-    if sum(node.state == GcsNodeInfo.ALIVE for node in nodes) == int(sys.argv[2]):
-        sys.exit()
-    time.sleep(0.2)
-sys.exit(f"not {sys.argv[2]} living nodes: {nodes}")
+nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10).values()
+sys.exit(sum(node.state == GcsNodeInfo.ALIVE for node in nodes) != int(sys.argv[2]))
 """
 
 
@@ -82,17 +76,40 @@ class Cluster:
         command = [BIN / "ray", "start", "--block", f"--node-ip-address={host.address}", *place, *shown, *size]
         self.nodes[name] = host.start(command, self.env, "ray")
 
-    def wait(self) -> None:
-        """Until all nodes are there. One that gave up because it had lost the head is started again."""
-        for name, node in self.nodes.items():
-            until(lambda node=node: "Ray runtime started" in node.said(), f"Ray on {name}", SECONDS, node.hopeless)
-        self.hosts[HEAD].run(
-            [sys.executable, "-c", _NODES, self.address, str(len(self.nodes)), str(SECONDS)], self.env
-        )
+    def heal(self) -> None:
+        """Every host is reachable and has a living node, whatever was done to them.
+
+        A node that was given up, or has lost its head, ends by itself; it is started again, as Kubernetes would.
+        """
+        for name in self.nodes:
+            self.hosts[name].join()
+        until(self._is_whole, "a living node on every host", SECONDS)
+
+    def _is_whole(self) -> bool:
+        for name, node in list(self.nodes.items()):
+            if node.ended() is not None:
+                self.kill_ray(name)
+                self.start(name)
+        count = [sys.executable, "-c", _LIVING, self.address]
+        return self.hosts[HEAD].succeeds([*count, str(len(self.nodes))], self.env)
 
     def kill_ray(self, name: str) -> None:
         """Everything of Ray on a host is gone at once, and whoever runs on it: the host itself stays."""
         self.hosts[name].kill_all()
+
+    def fill_store(self) -> None:
+        """Leave no byte for anybody else on the disk of the stores."""
+        with suppress(OSError), self._ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+
+    def empty_store(self) -> None:
+        """Take that back."""
+        self._ballast.unlink(missing_ok=True)
+
+    @property
+    def _ballast(self) -> Path:
+        return self.shared / STORE.name / "ballast"
 
     def zoo(self, home: Path, *arguments: str | Path) -> str:
         """What a call of `zoo` on the head prints."""
@@ -124,5 +141,5 @@ def cluster(extensions: Path, logs: Path) -> Iterator[Cluster]:
         for name in (HEAD, *WORKERS):
             made.start(name)
         made.mlflow.wait()
-        made.wait()
+        made.heal()
         yield made

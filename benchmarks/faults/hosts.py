@@ -131,9 +131,10 @@ class Host:
             raise
         return done.stdout
 
-    def succeeds(self, command: Sequence[str | Path], *, user: str | None = None) -> bool:
+    def succeeds(self, command: Sequence[str | Path], env: Mapping[str, str], *, user: str | None = None) -> bool:
         """Whether a command ends well."""
-        return subprocess.run(self.command(command, user=user), capture_output=True, check=False).returncode == 0
+        entered = self.command(command, user=user)
+        return subprocess.run(entered, env={**os.environ, **env}, capture_output=True, check=False).returncode == 0
 
     def local(self, path: str = "") -> Path:
         """A file of the host's own, as this process sees it."""
@@ -160,15 +161,16 @@ class Host:
 
     def cut_off(self) -> None:
         """Lose every packet from and to this host; nobody is told."""
-        self._bridge("nomaster")
+        self.bridge("set", "dev", self.name, "nomaster")
 
     def join(self) -> None:
         """Plug the host in again."""
-        self._bridge("master", "bridge")
+        self.bridge("set", "dev", self.name, "master", "bridge")
 
-    def _bridge(self, *change: str) -> None:
-        link = ["ip", "link", "set", "dev", self.name, *change]
-        subprocess.run(["nsenter", "--target", str(self.ground), "--net", *link], check=True)
+    def bridge(self, *change: str) -> None:
+        """Run `ip link` where the bridge is."""
+        command = ["nsenter", "--target", str(self.ground), "--net", "ip", "link", *change]
+        subprocess.run(command, check=True)
 
 
 @contextmanager
@@ -191,10 +193,8 @@ def network(logs: Path, names: Sequence[str]) -> Iterator[tuple[Path, dict[str, 
 
 
 def _plug_in(host: Host) -> None:
-    in_ground = ["nsenter", "--target", str(host.ground), "--net", "ip", "link"]
-    pair = ["add", host.name, "type", "veth", "peer", "name", "eth0", "netns", str(host.init)]
-    subprocess.run([*in_ground, *pair], check=True)
-    subprocess.run([*in_ground, "set", host.name, "up"], check=True)
+    host.bridge("add", host.name, "type", "veth", "peer", "name", "eth0", "netns", str(host.init))
+    host.bridge("set", host.name, "up")
     host.join()
     host.run(["ip", "address", "add", f"{host.address}/24", "dev", "eth0"], {})
     host.run(["ip", "link", "set", "eth0", "up"], {})

@@ -1,22 +1,19 @@
 """One run of the recipe on the cluster, with a store and registry names of its own: started, watched, examined."""
 
 import json
-import signal
-import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import psutil
-import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.faults.cluster import HEAD, Cluster
-from benchmarks.faults.hosts import STORE, Host, Process
+from benchmarks.faults.hosts import SHARED, STORE, Host, Process
 from benchmarks.faults.services import ROOT
 from benchmarks.faults.waiting import until
 
@@ -34,6 +31,7 @@ class Run:
     cluster: Cluster
     name: str
     began: float = 0.0
+    commands: list[Process] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -52,7 +50,16 @@ class Run:
         self.began = self.began or monotonic()
         size = ["--set", f"stages.{STAGE}.resources.workers={workers}"]
         where = ["--address", self.cluster.address]
-        return self.cluster.start_zoo(self.home, "run", f"/srv/{self.name}.yaml", *where, *size, host=host)
+        command = self.cluster.start_zoo(self.home, "run", SHARED / f"{self.name}.yaml", *where, *size, host=host)
+        self.commands.append(command)
+        return command
+
+    def end(self) -> None:
+        """Kill what still runs of it."""
+        for command in self.commands:
+            if command.ended() is None:
+                command.kill()
+                command.wait(SECONDS)
 
     def step(self) -> int:
         """How far the training is that is disturbed; 0 before it begins."""

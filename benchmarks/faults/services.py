@@ -43,7 +43,14 @@ class Postgres:
     def create(self) -> None:
         """Make an empty data folder."""
         self.host.run(["install", "--directory", "--owner", OWNER, LOCAL / "pg"], {})
-        options = ["--auth=trust", f"--username={OWNER}", "--no-sync", "--locale=C.UTF-8", "--pgdata", LOCAL / "pg/data"]
+        options = [
+            "--auth=trust",
+            f"--username={OWNER}",
+            "--no-sync",
+            "--locale=C.UTF-8",
+            "--pgdata",
+            LOCAL / "pg/data",
+        ]
         self.host.run([_program("initdb"), *options], {}, user=OWNER)
 
     def start(self) -> None:
@@ -51,7 +58,7 @@ class Postgres:
         command = [_program("postgres"), "-D", LOCAL / "pg/data", "-k", LOCAL / "pg", "-h", "127.0.0.1"]
         self._process = self.host.start(command, {}, "postgres", user=OWNER)
         ready = [_program("pg_isready"), "--host=127.0.0.1", "--quiet"]
-        until(lambda: self.host.succeeds(ready, user=OWNER), "PostgreSQL", SECONDS, self._process.hopeless)
+        until(lambda: self.host.succeeds(ready, {}, user=OWNER), "PostgreSQL", SECONDS, self._process.hopeless)
 
     def stop(self) -> None:
         """Stop it at once: connections break, and what was not committed is lost."""
@@ -111,7 +118,7 @@ class Mlflow:
         """Until it answers."""
         assert self._process
         check = [sys.executable, "-c", _ANSWERS, f"http://{self.address}/health"]
-        until(lambda: self.host.succeeds(check), "MLflow", SECONDS, self._process.hopeless)
+        until(lambda: self.host.succeeds(check, {}), "MLflow", SECONDS, self._process.hopeless)
 
     def stop(self) -> None:
         """Kill it; whoever asks is refused."""
