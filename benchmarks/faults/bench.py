@@ -23,22 +23,34 @@ class Outcome:
         return not self.why
 
 
-def undisturbed(cluster: Cluster, name: str = "undisturbed") -> tuple[Run, float]:
-    """A run that is left alone, and its seconds. Raises `AssertionError` where it does not end well."""
-    run = Run(cluster, name)
-    seconds = run.finish(run.start())
+@dataclass(frozen=True)
+class Baseline:
+    """A run that was left alone, its seconds, and the hosts on which its workers were."""
+
+    run: Run
+    seconds: float
+    hosts: frozenset[str]
+
+
+def undisturbed(cluster: Cluster) -> Baseline:
+    """Leave a run alone. Raises `AssertionError` where it does not end well."""
+    run = Run(cluster, "undisturbed")
+    driver = run.start()
+    run.reach(1, driver)
+    hosts = frozenset(host.name for host, _ in run.workers())
+    seconds = run.finish(driver)
     assert not (wrong := complaints(run, run, 0.0)), wrong
-    return run, seconds
+    return Baseline(run, seconds, hosts)
 
 
-def strike(fault: Fault, baseline: tuple[Run, float], outage: float) -> Outcome:
+def strike(fault: Fault, baseline: Baseline, outage: float) -> Outcome:
     """Let a fault strike a new run; the cluster is whole again afterwards."""
-    reference, usual = baseline
+    reference = baseline.run
     run = Run(reference.cluster, f"fault-{fault.name}")
     try:
         seconds = run.finish(*fault.strike(run, outage))
         wrong = complaints(run, reference, fault.tolerance)
-        return Outcome(fault, seconds, seconds - usual, difference(run, reference), "; ".join(wrong))
+        return Outcome(fault, seconds, seconds - baseline.seconds, difference(run, reference), "; ".join(wrong))
     except AssertionError as error:
         return Outcome(fault, float("nan"), float("nan"), float("nan"), str(error))
     finally:

@@ -10,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks.faults.hosts import LOCAL, SHARED, STORE, Host, Process, network
+from benchmarks.faults.hosts import why_not as no_hosts
 from benchmarks.faults.services import Mlflow, Postgres
+from benchmarks.faults.services import why_not as no_registry
 from benchmarks.faults.waiting import until
 
 HEAD, WORKERS, REGISTRY = "head", ("one", "two"), "registry"
@@ -143,3 +145,8 @@ def cluster(extensions: Path, logs: Path) -> Iterator[Cluster]:
         made.mlflow.wait()
         made.heal()
         yield made
+
+
+def why_not() -> str | None:
+    """Why there can be no cluster of several hosts on this machine; None where there can."""
+    return no_hosts() or no_registry()

@@ -9,9 +9,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from pwd import getpwnam
@@ -105,7 +105,9 @@ class Host:
     init: int
     """Its first process; when that one is killed, the kernel kills all others."""
     ground: int
+    """The process that holds the bridge."""
     logs: Path
+    started: list[Process] = field(default_factory=list, repr=False)
 
     def command(self, command: Sequence[str | Path], *, user: str | None = None) -> list[str]:
         """What runs a command in this host, as a user of this machine (root)."""
@@ -117,7 +119,9 @@ class Host:
         self, command: Sequence[str | Path], env: Mapping[str, str], name: str, *, user: str | None = None
     ) -> Process:
         """Start a command; what it prints goes to a file called `name`."""
-        return Process(self.command(command, user=user), {**os.environ, **env}, self.logs / f"{self.name}-{name}.log")
+        log = self.logs / f"{self.name}-{name}.log"
+        self.started.append(Process(self.command(command, user=user), {**os.environ, **env}, log))
+        return self.started[-1]
 
     def run(self, command: Sequence[str | Path], env: Mapping[str, str], *, user: str | None = None) -> str:
         """What a command prints. Raises `CalledProcessError` with its words as a note."""
@@ -177,12 +181,13 @@ class Host:
 def network(logs: Path, names: Sequence[str]) -> Iterator[tuple[Path, dict[str, Host]]]:
     """Yield the shared folder, as this process sees it, and the hosts by name; what they print goes to `logs`."""
     addresses = {name: f"{SUBNET}.{number}" for number, name in enumerate(names, start=10)}
+    hosts: dict[str, Host] = {}
     with ExitStack() as stack:
+        stack.callback(_bury, hosts.values())
         ground = stack.enter_context(_held(["unshare", "--net", "--mount", "sh", "-c", _GROUND]))
         shared = Path(f"/proc/{ground}/root{SHARED}")
         lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
         (shared / "hosts").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        hosts = {}
         for name, address in addresses.items():
             spaces = ["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
             inside = ["nsenter", "--target", str(ground), "--mount", "unshare", *spaces, "sh", "-c", _HOST, name]
@@ -190,6 +195,13 @@ def network(logs: Path, names: Sequence[str]) -> Iterator[tuple[Path, dict[str, 
             hosts[name] = Host(name, address, init.pid, ground, logs)
             _plug_in(hosts[name])
         yield shared, hosts
+
+
+def _bury(hosts: Iterable[Host]) -> None:
+    """Collect what died with its host."""
+    for host in hosts:
+        for process in host.started:
+            process.wait(SECONDS)
 
 
 def _plug_in(host: Host) -> None:

@@ -28,7 +28,7 @@ def postgres_folder() -> Path | None:
     return folders[-1] if folders else None
 
 
-def why_no_registry() -> str | None:
+def why_not() -> str | None:
     """Why there can be no PostgreSQL on this machine; None where there can."""
     return None if postgres_folder() else "no PostgreSQL server on this machine (Debian: postgresql)"
 
