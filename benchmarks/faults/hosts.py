@@ -1,4 +1,4 @@
-"""Several hosts on one machine: namespaces with addresses, processes, a hostname and files of their own.
+"""Several hosts on one machine: namespaces with addresses, processes, a hostname, a boot id and files of their own.
 
 All of it, the bridge and the shared folder too, lives in unnamed namespaces that the kernel takes back with their last
 process, and those processes die with the one that made them. So nothing is left behind whatever happens, and two
@@ -48,6 +48,8 @@ mount -t tmpfs -o size=1g tmpfs {LOCAL}
 mount -t tmpfs -o size=512m tmpfs /dev/shm
 echo "$0" > /proc/sys/kernel/hostname
 mount --bind {SHARED}/hosts /etc/hosts
+cat /proc/sys/kernel/random/uuid > {LOCAL}/boot_id
+mount --bind {LOCAL}/boot_id /proc/sys/kernel/random/boot_id
 ip link set lo up
 {_STAY}"""
 

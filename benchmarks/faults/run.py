@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -63,14 +64,12 @@ class Run:
 
     def step(self) -> int:
         """How far the training is that is disturbed; 0 before it begins."""
-        for path in self.store.glob("work/*/progress.json"):
-            try:
+        steps = [0]
+        for path in self.store.glob("work/**/progress.json"):
+            with suppress(FileNotFoundError):  # finished between two looks
                 progress = json.loads(path.read_text(encoding="utf-8"))
-            except FileNotFoundError:
-                continue
-            if progress["total"] == STEPS:
-                return int(progress["step"])
-        return 0
+                steps += [int(progress["step"])] if progress["total"] == STEPS else []
+        return max(steps)
 
     def reach(self, step: int, driver: Process) -> None:
         """Wait until the training is so far."""
@@ -113,7 +112,7 @@ class Run:
 
     def left_over(self) -> list[str]:
         """What only an unfinished run may have in its store: work, temporary files, locks that are held."""
-        work = list(self.store.glob("work/*"))
+        work = [*self.store.glob("work/*"), *self.store.glob("leases/*")]
         temporary = [path for path in self.store.rglob("*") if path.name.startswith(".") or ".tmp" in path.name]
         return sorted(str(path.relative_to(self.store)) for path in {*work, *temporary, *self._held()})
 
