@@ -3,7 +3,7 @@
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +16,8 @@ from benchmarks.faults.services import why_not as no_registry
 from benchmarks.faults.waiting import until
 
 HEAD, WORKERS, REGISTRY = "head", ("one", "two"), "registry"
+ONE_EACH = dict.fromkeys((HEAD, *WORKERS), 1)
+"""CPUs of the nodes: with one on each, two workers are on two hosts."""
 PORT = 6379
 SECONDS = 240
 BIN = Path(sys.executable).parent
@@ -56,6 +58,7 @@ class Cluster:
     extensions: Path
     postgres: Postgres
     mlflow: Mlflow
+    cpus: Mapping[str, int]
     nodes: dict[str, Process] = field(default_factory=dict)
     drivers: int = 0
 
@@ -70,11 +73,11 @@ class Cluster:
         return {**_RAY, "TORCH_EXTENSIONS_DIR": str(self.extensions), "PATH": f"{BIN}:{os.environ['PATH']}"}
 
     def start(self, name: str) -> None:
-        """Start Ray on a host, without waiting for it: one CPU, so that two workers are on two hosts."""
+        """Start Ray on a host, without waiting for it."""
         host = self.hosts[name]
         place = ["--head", f"--port={PORT}"] if name == HEAD else [f"--address={self.address}"]
         shown = ["--include-dashboard=true", f"--dashboard-host={host.address}"] if name == HEAD else []
-        size = ["--num-cpus=1", "--object-store-memory=100000000"]
+        size = [f"--num-cpus={self.cpus[name]}", "--object-store-memory=100000000"]
         command = [BIN / "ray", "start", "--block", f"--node-ip-address={host.address}", *place, *shown, *size]
         self.nodes[name] = host.start(command, self.env, "ray")
 
@@ -128,19 +131,22 @@ class Cluster:
 
 
 @contextmanager
-def cluster(extensions: Path, logs: Path) -> Iterator[Cluster]:
-    """Yield a running cluster. `extensions` is where DeepSpeed keeps what it compiles; logs go to a folder."""
+def cluster(extensions: Path, logs: Path, cpus: Mapping[str, int] = ONE_EACH) -> Iterator[Cluster]:
+    """Yield a running cluster with nodes of so many `cpus`, the head among them.
+
+    `extensions` is where DeepSpeed keeps what it compiles.
+    """
     logs.mkdir(parents=True, exist_ok=True)
-    with network(logs, [HEAD, *WORKERS, REGISTRY]) as (shared, hosts):
+    with network(logs, [*cpus, REGISTRY]) as (shared, hosts):
         token = shared / _TOKEN.name
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32), encoding="utf-8")
         registry = hosts[REGISTRY]
-        made = Cluster(hosts, shared, extensions, Postgres(registry), Mlflow(registry))
+        made = Cluster(hosts, shared, extensions, Postgres(registry), Mlflow(registry), cpus)
         made.postgres.create()
         made.postgres.start()
         made.mlflow.start()
-        for name in (HEAD, *WORKERS):
+        for name in cpus:
             made.start(name)
         made.mlflow.wait()
         made.heal()

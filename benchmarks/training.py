@@ -1,0 +1,49 @@
+"""A training of some seconds by two workers, whoever starts them: what `benchmarks.overhead` compares.
+
+Under torchrun it is run as a program, under Ray its function is called; from there on everything is the same.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from torch.distributed import init_process_group
+
+from benchmarks.rows import SEED
+from trainers.config import Execution, Training
+from trainers.data.config import Digits
+from trainers.dataset import Dataset
+from trainers.loop import Progress, train
+from trainers.objectives import Task
+from trainers.parametrization import Plain
+from zoo import Size
+from zoo.families import architecture
+
+WORKERS = 2
+RATES = "rates.json"
+_CONFIG = {"img_size": 8, "patch_size": 2, "in_chans": 1, "num_classes": 10}
+_SIZE = Size(depth=4, width=96, heads=3)
+_TRAINING = Training(steps=160, batch=128)
+_EXECUTION = Execution(workers=WORKERS, engine="deepspeed", zero=2, checkpoint_every=1000)
+
+
+def train_a_while(folder: str) -> None:
+    """Train in `folder`; the first worker writes the samples per second of every ten steps but the first to a file."""
+    rates: list[float] = []
+
+    def note(progress: Progress) -> None:
+        rates.append(progress.samples_per_second)
+
+    module = Plain(architecture("vit", _CONFIG, _SIZE), seed=SEED)
+    data = Dataset.open(Digits(), held_out="validation")
+    done = train(module, Task(), data, _TRAINING, _EXECUTION, Path(folder), note)
+    if done.world.rank == 0:
+        (Path(folder) / RATES).write_text(json.dumps(rates[1:]), encoding="utf-8")
+    done.world.barrier()
+
+
+if __name__ == "__main__":
+    init_process_group("gloo")
+    train_a_while(sys.argv[1])
+    os._exit(0)  # torch's gloo threads now and then abort the end of the interpreter; all that counts is written
