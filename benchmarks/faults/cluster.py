@@ -82,10 +82,12 @@ class Cluster:
         self.nodes[name] = host.start(command, self.env, "ray")
 
     def heal(self) -> None:
-        """Every host is reachable and has a living node, whatever was done to them.
+        """Every host is reachable and has a living node, the registry answers, whatever was done to them.
 
         A node that was given up, or has lost its head, ends by itself; it is started again, as Kubernetes would.
         """
+        self.postgres.heal()
+        self.mlflow.heal()
         for name in self.nodes:
             self.hosts[name].join()
         until(self._is_whole, "a living node on every host", SECONDS)
@@ -148,7 +150,6 @@ def cluster(extensions: Path, logs: Path, cpus: Mapping[str, int] = ONE_EACH) ->
         made.mlflow.start()
         for name in cpus:
             made.start(name)
-        made.mlflow.wait()
         made.heal()
         yield made
 

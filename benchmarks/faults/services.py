@@ -60,6 +60,11 @@ class Postgres:
         ready = [_program("pg_isready"), "--host=127.0.0.1", "--quiet"]
         until(lambda: self.host.succeeds(ready, {}, user=OWNER), "PostgreSQL", SECONDS, self._process.hopeless)
 
+    def heal(self) -> None:
+        """Start it again if it is not there."""
+        if self._process is None or self._process.ended() is not None:
+            self.start()
+
     def stop(self) -> None:
         """Stop it at once: connections break, and what was not committed is lost."""
         assert self._process
@@ -119,6 +124,12 @@ class Mlflow:
         assert self._process
         check = [sys.executable, "-c", _ANSWERS, f"http://{self.address}/health"]
         until(lambda: self.host.succeeds(check, {}), "MLflow", SECONDS, self._process.hopeless)
+
+    def heal(self) -> None:
+        """Start it again if it is not there; returns when it answers."""
+        if self._process is None or self._process.ended() is not None:
+            self.start()
+        self.wait()
 
     def stop(self) -> None:
         """Kill it; whoever asks is refused."""
