@@ -41,7 +41,7 @@ _RECIPE = {
     "config": {"img_size": 8, "patch_size": 4, "in_chans": 1, "num_classes": 10},
     "data": {"kind": "digits", "limit": 256},
 }
-_GROUP = {"workers": WORKERS, "engine": "deepspeed", "zero": 2}
+GROUP = {"workers": WORKERS, "engine": "deepspeed", "zero": 2}
 
 
 def measure() -> list[Row]:
@@ -100,20 +100,10 @@ def by_torchrun(folder: str) -> None:
 def cached() -> Row:
     """`zoo run`, the process and all, when nothing is left to do."""
     with tempfile.TemporaryDirectory() as folder:
-        ancestor = {"run": "pretrain", "size": _SIZE, "train": {"steps": 2, "batch": 32}}
-        condensed = {
-            f"front{n}": {
-                "run": "condense",
-                "weights": {"stage": "ancestor"},
-                "method": {"name": "front", "keep": keep},
-            }
-            for n, keep in enumerate(n / STAGES for n in range(1, STAGES))
-        }
         path = Path(folder) / "recipe.yaml"
-        stages = {"ancestor": ancestor, **condensed}
-        path.write_text(_yaml(stages, {"overhead.front": {"stage": "front1"}}), encoding="utf-8")
+        path.write_text(many_stages(), encoding="utf-8")
         seconds = [_timed_run(path, Path(folder) / "home") for _ in range(1 + REPEATS)]
-    say(f"20 cached stages: {', '.join(f'{one:.2f}' for one in seconds[1:])} s; {seconds[0]:.0f} s before")
+    say(f"{STAGES} cached stages: {', '.join(f'{one:.2f}' for one in seconds[1:])} s; {seconds[0]:.0f} s before")
     took = median(seconds[1:])
     return at_most(1.0, name=f"overhead.cached.{STAGES}", ours=took, baseline=CACHED_SECONDS, unit="s")
 
@@ -131,7 +121,7 @@ def first_steps() -> Iterator[Row]:
         tempfile.TemporaryDirectory() as folder,
         cluster(home() / "cache/torch_extensions", Path(folder), {"head": WORKERS}) as running,
     ):
-        for name, resources in (("worker", {}), ("group", _GROUP)):
+        for name, resources in (("worker", {}), ("group", GROUP)):
             seconds = [_first_step(running, f"{name}{n}", resources) for n in range(1 + REPEATS)]
             say(f"first steps of a {name}: {', '.join(f'{one:.1f}' for one in seconds[1:])} s; {seconds[0]:.0f} s cold")
             took = median(seconds[1:])
@@ -139,8 +129,7 @@ def first_steps() -> Iterator[Row]:
 
 
 def _first_step(running: Cluster, name: str, resources: dict[str, Any]) -> float:
-    stage = {"run": "pretrain", "size": _SIZE, "train": {"steps": 500, "batch": 32}, "resources": resources}
-    (running.shared / f"{name}.yaml").write_text(_yaml({"ancestor": stage}, {}), encoding="utf-8")
+    (running.shared / f"{name}.yaml").write_text(one_stage(resources), encoding="utf-8")
     began = perf_counter()
     command = ["run", SHARED / f"{name}.yaml", "--address", running.address]
     driver = running.start_zoo(STORE / name, *command)
@@ -149,6 +138,26 @@ def _first_step(running: Cluster, name: str, resources: dict[str, Any]) -> float
     took = perf_counter() - began
     assert driver.wait(SECONDS) == 0, driver.said()
     return took
+
+
+def many_stages() -> str:
+    """A recipe of an ancestor and learngenes of it, one of them registered."""
+    ancestor = {"run": "pretrain", "size": _SIZE, "train": {"steps": 2, "batch": 32}}
+    fronts = {
+        f"front{n}": {
+            "run": "condense",
+            "weights": {"stage": "ancestor"},
+            "method": {"name": "front", "keep": n / STAGES},
+        }
+        for n in range(1, STAGES)
+    }
+    return _yaml({"ancestor": ancestor, **fronts}, {"overhead.front": {"stage": "front1"}})
+
+
+def one_stage(resources: dict[str, Any]) -> str:
+    """A recipe of one training."""
+    stage = {"run": "pretrain", "size": _SIZE, "train": {"steps": 500, "batch": 32}, "resources": resources}
+    return _yaml({"ancestor": stage}, {})
 
 
 def _yaml(stages: dict[str, Any], register: dict[str, Any]) -> str:

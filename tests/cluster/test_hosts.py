@@ -8,12 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.faults.hosts import Host, network, why_not
+from benchmarks.faults.hosts import Host, network
 from benchmarks.faults.waiting import until
 
-if reason := why_not():
-    pytest.skip(reason, allow_module_level=True)
-
+pytestmark = pytest.mark.usefixtures("namespaces")
 SECONDS = 60
 SERVE = "import socket\ns = socket.create_server(('', 80))\nprint('ready', flush=True)\nwhile True: s.accept()"
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], 80), timeout=1)"
