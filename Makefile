@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine: each sets up .venv by itself.
 .DELETE_ON_ERROR:
-.PHONY: demo test lint format bench lock clean
+.PHONY: demo test lint format bench faults overhead lock clean
 
 BIN := .venv/bin
 # A uv on the PATH is used as it is; else the pinned one goes into .uv (the only thing pip installs).
@@ -25,6 +25,14 @@ format: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
+
+# Nine faults on a cluster of three hosts (root, Linux, a PostgreSQL server): about half an hour.
+faults: .venv/ready
+	$(BIN)/python -m benchmarks.faults
+
+# Wants an idle machine: it compares wall-clock times.
+overhead: .venv/ready
+	$(BIN)/python -m benchmarks.overhead
 
 .uv/bin/uv:
 	python3 -m venv .uv
