@@ -200,6 +200,7 @@ def _train(cluster: "Cluster", execution: "Execution", job: str) -> None:
         cpus_per_worker=cpus,
         gpus_per_worker=gpus,
         prepare=_prepare(execution.engine),
+        min_workers=execution.min_workers,
     )
 
 

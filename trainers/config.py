@@ -55,6 +55,7 @@ class Training(BaseModel):
 class Execution(BaseModel):
     """Where and how a training runs. Nothing here changes what is learned (but for the order of sums).
 
+    With `min_workers` the group is elastic: it runs on as many of `workers` as there is room for, at least on so many.
     `micro_batch` is the largest batch one worker computes at once; the rest is accumulated. `zero` is DeepSpeed's
     ZeRO stage: 0-2 for any parametrization, 3 for plain models.
     """
@@ -62,12 +63,19 @@ class Execution(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     workers: PositiveInt = 1
+    min_workers: PositiveInt | None = None
     cpus_per_worker: PositiveInt = 1
     gpus_per_worker: Annotated[int, Field(ge=0, le=1)] = 0
     engine: Literal["torch", "deepspeed"] = "torch"
     zero: Literal[0, 1, 2, 3] = 0
     micro_batch: PositiveInt | None = None
     checkpoint_every: PositiveInt = 200
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> "Execution":
+        if self.min_workers and self.min_workers > self.workers:
+            raise ValueError(f"min_workers is {self.min_workers}, workers {self.workers}; legal: 1 to {self.workers}")
+        return self
 
     @model_validator(mode="after")
     def _zero_needs_deepspeed(self) -> "Execution":

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from infra.growth import at_checkpoint
 from pipelines.matching import mismatches
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import Stage
@@ -17,6 +18,7 @@ from trainers.engines.base import Engine
 from trainers.loop import OptimizerState, Progress, train
 from trainers.objectives import Objective, Task
 from trainers.parametrization import Parametrization
+from trainers.patience import patiently
 from zoo import Architecture, Checkpoint, Learngene, Size
 from zoo.errors import BadInputError
 from zoo.families import architecture
@@ -87,11 +89,11 @@ def train_stage(
     """Train in the job's folder, then let the first worker `save` while parameters are whole."""
     training, execution = settings
     report = _ProgressFile(job.work / "progress.json")
-    engine = train(module, objective, data, training, execution, job.work, report, optimizer_state, score_at)
+    engine = train(
+        module, objective, data, training, execution, job.work, report, optimizer_state, score_at, at_checkpoint
+    )
     with engine.gathered():
-        if engine.world.rank == 0:
-            save(engine)
-    engine.world.barrier()
+        patiently(engine.world, job.work, lambda: save(engine) if engine.world.rank == 0 else None)
     return engine
 
 

@@ -1,0 +1,106 @@
+"""What the workers of a group tell its driver, and when they make way for a larger group.
+
+This module owns the room that a group counts on, and the notes about it in the cluster's key-value store.
+"""
+
+import json
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+SPACE = b"zoo"
+
+
+class GroupGrows(BaseException):
+    """Ends the function in all workers: there is room for more of them. No error, so nobody may handle it as one."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """How many checkpoints a group has written over all its starts, and whether it ended in order to grow."""
+
+    key: bytes
+    checkpoints: int = 0
+    grows: bool = False
+
+    @classmethod
+    def new(cls) -> "Notes":
+        """Of a group that has not started."""
+        return cls(f"group-{uuid4().hex}".encode())
+
+    def write(self) -> None:
+        """Replace what is noted."""
+        from ray.experimental.internal_kv import _internal_kv_put
+
+        _internal_kv_put(self.key, json.dumps([self.checkpoints, self.grows]).encode(), namespace=SPACE)
+
+    def read(self) -> "Notes":
+        """What is noted now."""
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        noted = _internal_kv_get(self.key, namespace=SPACE)
+        return Notes(self.key, *json.loads(noted)) if noted else Notes(self.key)
+
+    def forget(self) -> None:
+        """Leave nothing behind."""
+        from ray.experimental.internal_kv import _internal_kv_del
+
+        _internal_kv_del(self.key, namespace=SPACE)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A worker's view of its group: `size` workers now, `most` if there is room, no change within `settle` seconds."""
+
+    notes: Notes
+    size: int
+    most: int
+    cpus: int
+    gpus: int
+    settle: float
+
+
+_member: Member | None = None
+_began = 0.0
+
+
+def join(member: Member) -> None:
+    """Make this process a worker of a group."""
+    global _member, _began
+    _member, _began = member, monotonic()
+
+
+def at_checkpoint() -> None:
+    """To be called by every worker of a group after each checkpoint; outside of a group nothing happens.
+
+    Notes the progress, and ends the function in all workers where a larger group can go on from here.
+    """
+    if _member is None:
+        return
+    from torch.distributed import broadcast_object_list, get_rank
+
+    grows = False
+    if get_rank() == 0:
+        grows = _should_grow(_member)
+        Notes(_member.notes.key, _member.notes.read().checkpoints + 1, grows).write()
+    if _member.size < _member.most:
+        box = [grows]
+        broadcast_object_list(box)
+        if box[0]:
+            raise GroupGrows
+
+
+def free_room(cpus: int, gpus: int) -> int:
+    """How many more workers the living nodes have room for now. Not for a Ray client: run it on the cluster."""
+    from ray._private.state import available_resources_per_node
+
+    free: list[dict[str, Any]] = list(available_resources_per_node().values())
+    wanted = [(kind, count) for kind, count in (("CPU", cpus), ("GPU", gpus)) if count]
+    return sum(min(int(node.get(kind, 0) // count) for kind, count in wanted) for node in free)
+
+
+def _should_grow(member: Member) -> bool:
+    if member.size == member.most or monotonic() - _began < member.settle:
+        return False
+    return free_room(member.cpus, member.gpus) > 0
