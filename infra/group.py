@@ -7,7 +7,7 @@ writes to files; nothing travels back through Ray, and Ray's own checkpoints are
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -62,7 +62,7 @@ class Group:
         try:
             while True:
                 before = notes.read()
-                Notes(notes.key, before.checkpoints).write()
+                replace(before, grows=False, room="").write()
                 failures = self._attempt(function, args, notes)
                 after = notes.read()
                 if not failures and not after.grows:
@@ -98,6 +98,8 @@ class Group:
                 raise
             except RayError as error:  # a node, or the controller of the group, is gone
                 return [error]
+            finally:
+                notes.read().release()
         return []
 
     def _size(self) -> int:
@@ -131,7 +133,7 @@ class Group:
         trainer = TorchTrainer(
             _train,
             train_loop_config={"member": member, "call": (function, args, self.cpus, self.gpus)},
-            torch_config=GroupTorchConfig(folder=state if self.folder else None),
+            torch_config=GroupTorchConfig(folder=state if self.folder else None, notes=member.notes),
             scaling_config=ScalingConfig(
                 num_workers=member.size,
                 use_gpu=self.gpus > 0,

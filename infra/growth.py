@@ -4,7 +4,7 @@ This module owns the room that a group counts on, and the notes about it in the 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -18,11 +18,15 @@ class GroupGrows(BaseException):
 
 @dataclass(frozen=True)
 class Notes:
-    """How many checkpoints a group has written over all its starts, and whether it ended in order to grow."""
+    """How many checkpoints a group has written over all its starts, and whether it ended in order to grow.
+
+    `room` is Ray's placement group of the present start (hex).
+    """
 
     key: bytes
     checkpoints: int = 0
     grows: bool = False
+    room: str = ""
 
     @classmethod
     def new(cls) -> "Notes":
@@ -33,7 +37,7 @@ class Notes:
         """Replace what is noted."""
         from ray.experimental.internal_kv import _internal_kv_put
 
-        _internal_kv_put(self.key, json.dumps([self.checkpoints, self.grows]).encode(), namespace=SPACE)
+        _internal_kv_put(self.key, json.dumps([self.checkpoints, self.grows, self.room]).encode(), namespace=SPACE)
 
     def read(self) -> "Notes":
         """What is noted now."""
@@ -41,6 +45,14 @@ class Notes:
 
         noted = _internal_kv_get(self.key, namespace=SPACE)
         return Notes(self.key, *json.loads(noted)) if noted else Notes(self.key)
+
+    def release(self) -> None:
+        """Give the room back: Ray forgets to, where a worker dies while its group is starting."""
+        from ray._raylet import PlacementGroupID
+        from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+        if self.room:
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(self.room))))
 
     def forget(self) -> None:
         """Leave nothing behind."""
@@ -82,8 +94,8 @@ def at_checkpoint() -> None:
 
     grows = False
     if get_rank() == 0:
-        grows = _should_grow(_member)
-        Notes(_member.notes.key, _member.notes.read().checkpoints + 1, grows).write()
+        grows, noted = _should_grow(_member), _member.notes.read()
+        replace(noted, checkpoints=noted.checkpoints + 1, grows=grows).write()
     if _member.size < _member.most:
         box = [grows]
         broadcast_object_list(box)

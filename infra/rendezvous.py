@@ -8,7 +8,7 @@ the host's name resolves to, on many hosts loopback, and NCCL the first one it f
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ray.train._internal.utils import get_address_and_port
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _set_torch_distributed_env_vars, _setup_torch_process_group, _TorchBackend
 
+from infra.growth import Notes
 from zoo.errors import BadInputError
 
 INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
@@ -27,6 +28,8 @@ class GroupTorchConfig(TorchConfig):
     """torch.distributed over a store in `folder`, which all workers must reach and nobody else should, or over TCP."""
 
     folder: str | None
+    notes: Notes
+    """Where to note what room the group holds."""
 
     @property
     def backend_cls(self) -> type[_TorchBackend]:
@@ -37,6 +40,8 @@ class GroupTorchConfig(TorchConfig):
 class _GroupBackend(_TorchBackend):
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
         assert isinstance(backend_config, GroupTorchConfig)
+        held = worker_group.get_worker_group_state().placement_group_handle.placement_group
+        replace(backend_config.notes.read(), room=held.id.hex()).write()
         if backend_config.folder is None:
             worker_group.execute(choose_interface)
             super().on_start(worker_group, backend_config)

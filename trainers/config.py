@@ -57,7 +57,8 @@ class Execution(BaseModel):
 
     With `min_workers` the group is elastic: it runs on as many of `workers` as there is room for, at least on so many.
     `micro_batch` is the largest batch one worker computes at once; the rest is accumulated. `zero` is DeepSpeed's
-    ZeRO stage: 0-2 for any parametrization, 3 for plain models.
+    ZeRO stage: 0-2 for any parametrization, 3 for plain models. `activation_checkpointing` saves memory by computing
+    the activations of each layer twice, for the families that offer it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +70,7 @@ class Execution(BaseModel):
     engine: Literal["torch", "deepspeed"] = "torch"
     zero: Literal[0, 1, 2, 3] = 0
     micro_batch: PositiveInt | None = None
+    activation_checkpointing: bool = False
     checkpoint_every: PositiveInt = 200
 
     @model_validator(mode="after")

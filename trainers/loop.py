@@ -76,6 +76,8 @@ def train(
     last = checkpoints.last(folder / "checkpoints", world)
     if last:
         last.restore(module)  # before an engine shares it out
+    if execution.activation_checkpointing:
+        module.recompute_()
     engine = make_engine(module, training, execution, world)
     state = last.optimizer_state() if last else optimizer_state
     if state is not None:

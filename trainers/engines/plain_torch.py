@@ -37,7 +37,7 @@ class TorchEngine(Engine):
         """Workers exchange gradients with the last part only (torch wants the forward pass inside `no_sync` too)."""
         last = part == self.parts - 1
         quiet = self._call.no_sync() if isinstance(self._call, DistributedDataParallel) and not last else nullcontext()
-        with quiet:
+        with quiet, self.module.computing():
             loss = objective(self.forward, x, y)
             (loss * weight).backward()
         return loss.detach()

@@ -46,8 +46,9 @@ class DeepSpeedEngine(Engine):
 
     def accumulate(self, x: Inputs, y: Tensor, objective: Objective, part: int, weight: float) -> Tensor:
         """DeepSpeed divides by the number of parts itself, and updates after the last one (see `step`)."""
-        loss = objective(self.forward, x, y)
-        self._engine.backward(loss * (weight * self.parts))
+        with self.module.computing():
+            loss = objective(self.forward, x, y)
+            self._engine.backward(loss * (weight * self.parts))
         if part < self.parts - 1:
             self._engine.step()  # only counts the micro-batch
         return loss.detach()
