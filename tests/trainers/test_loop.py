@@ -277,3 +277,9 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
 def test_more_workers_than_held_out_samples_are_refused_before_training() -> None:
     with pytest.raises(BadInputError, match=r"resources\.workers: 65 are more than the 64 held-out samples"):
         pico_data().batches(65, 0, World(0, 65, ONE_WORKER.device))
+
+
+def test_an_elastic_training_has_at_least_one_and_at_most_all_workers() -> None:
+    assert Execution(workers=3, min_workers=3).min_workers == 3
+    with pytest.raises(ValueError, match="min_workers is 4, workers 3; legal: 1 to 3"):
+        Execution(workers=3, min_workers=4)
