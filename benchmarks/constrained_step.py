@@ -125,7 +125,7 @@ def stepper(
     def step() -> None:
         engine.module.begin(0, SEED)
         engine.module.train()
-        engine.accumulate(x, y, objective, part=0)
+        engine.accumulate(x, y, objective, part=0, weight=1.0)
         engine.step(training.lr)
 
     return step

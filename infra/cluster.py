@@ -116,15 +116,17 @@ class Cluster:
         workers: int,
         resources: Resources = ONE_CPU,
         prepare: Callable[[], None] | None = None,
+        min_workers: int | None = None,
     ) -> None:
         """Call `function(*args)` in `workers` processes that torch.distributed joins (gloo; nccl with GPUs).
 
         RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set. `prepare()` runs once on every node
-        before the workers start. A group of which a process died starts again, twice at most; the function finds
-        its own checkpoints. Results travel in files.
+        before the workers start. A group that lost a process or a node starts again, twice at most without a new
+        checkpoint (see `infra.growth.at_checkpoint`), which the function finds by itself; with `min_workers` on what
+        is left, and it grows again when there is room. Results travel in files.
         """
-        check_room(name_of(function), Demand(resources, workers))
-        Group(workers, resources, prepare, self.folder).run(function, args)
+        check_room(name_of(function), Demand(resources, min_workers or workers))
+        Group(workers, resources, prepare, self.folder, min_workers).run(function, args)
 
 
 def _fan_out(function: Callable[[Any], Any], items: Sequence[Any], resources: Resources) -> Iterator[tuple[int, Any]]:

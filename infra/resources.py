@@ -47,7 +47,7 @@ def text(amounts: Mapping[str, float]) -> str:
 
 def nodes_with_room(resources: Resources) -> dict[str, int]:
     """How many workers of that size each living node could hold if it were idle; only nodes that hold any."""
-    room = {node: _holds(total, resources) for node, total in _nodes().items()}
+    room = {node: holds(total, resources) for node, total in _nodes().items()}
     return {node: count for node, count in room.items() if count}
 
 
@@ -66,7 +66,7 @@ def misfits(demands: Mapping[str, Demand]) -> list[str]:
     nodes = _nodes()
     lines: list[str] = []
     for name, demand in demands.items():
-        room = sum(_holds(total, demand.resources) for total in nodes.values())
+        room = sum(holds(total, demand.resources) for total in nodes.values())
         if room < demand.workers:
             lines.append(f"{name}: {_misfit(demand, room, list(nodes.values()))}")
     return [] if not lines or may_grow() else lines
@@ -104,7 +104,8 @@ def _nodes() -> dict[str, dict[str, float]]:
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
-def _holds(total: Mapping[str, float], resources: Resources) -> int:
+def holds(total: Mapping[str, float], resources: Resources) -> int:
+    """How many workers of that size fit into a node that has `total`, or has it free."""
     return min(int(total.get(kind, 0) // amount) for kind, amount in resources.amounts().items())
 
 

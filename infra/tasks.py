@@ -50,7 +50,7 @@ def in_worker(function: Callable[..., Any], args: tuple[Any, ...], cpus: int, gp
         error.add_note(traceback.format_exc())
         raise
     except Exception as error:  # of any type, perhaps one that cannot be pickled
-        kind = PeerLostError if _is_communication(error) else FunctionFailedError
+        kind = PeerLostError if is_communication(error) else FunctionFailedError
         raise kind(f"{name_of(function)} failed on a worker:\n{traceback.format_exc()}") from None
 
 
@@ -67,7 +67,7 @@ def _settle(cpus: int, gpus: int) -> None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
-def _is_communication(error: Exception) -> bool:
+def is_communication(error: Exception) -> bool:
     """torch has a type for NCCL, the store and the network; gloo raises a `RuntimeError` that names its source file."""
     if "torch" not in sys.modules:
         return False

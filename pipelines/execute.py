@@ -1,15 +1,18 @@
 """One stage on the cluster: what it needs there, how its function is started, how its result is committed."""
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from infra.resources import Demand, Resources
 from pipelines.identity import describe
+from pipelines.patience import keep_trying
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import Condense, Stage, sources
 from pipelines.sources import locate
 from pipelines.store import METRICS, Store, Workplace
+from zoo.errors import IntegrityError
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
@@ -19,12 +22,12 @@ SCORES = ("loss", "accuracy", "eval_loss", "perplexity", "skipped_samples", "flo
 
 
 def demand(stage: Stage) -> Demand:
-    """What a stage needs of a cluster."""
+    """What a stage needs of a cluster at least."""
     if isinstance(stage, Condense):
         return Demand(Resources())
     asked = stage.resources
     size = Resources(asked.cpus_per_worker, asked.gpus_per_worker, asked.memory, asked.custom)
-    return Demand(size, asked.workers)
+    return Demand(size, asked.min_workers or asked.workers)
 
 
 def run_stage(
@@ -45,7 +48,8 @@ def run_stage(
     else:
         _train(cluster, stage, job.model_dump_json(by_alias=True), place)
     scores = _final_scores(read_metrics(place.work / METRICS))
-    store.commit(place, name, description, scores, monotonic() - began)
+    commit = partial(store.commit, place, name, description, scores, monotonic() - began)
+    keep_trying(commit, OSError, IntegrityError)
 
 
 def _train(cluster: "Cluster", stage: Stage, job: str, place: Workplace) -> None:
@@ -58,7 +62,12 @@ def _train(cluster: "Cluster", stage: Stage, job: str, place: Workplace) -> None
         cluster.run(run_training, job, resources=resources, unwanted=place.lease.known_lost)
         return
     cluster.run_group(
-        run_training, job, workers=execution.workers, resources=resources, prepare=_prepare(execution.engine)
+        run_training,
+        job,
+        workers=execution.workers,
+        min_workers=execution.min_workers,
+        resources=resources,
+        prepare=_prepare(execution.engine),
     )
 
 

@@ -27,7 +27,7 @@ from pipelines.recipe_stages import (
 )
 from pipelines.sources import holds_something, origin
 from trainers.config import Execution, Training
-from trainers.engines import NO_OPTIMIZER_STATE, NO_SCALED_CLIP, NO_ZERO_3, micro_batches
+from trainers.engines import NO_SCALED_CLIP, NO_ZERO_3, micro_batches
 from zoo.errors import BadInputError
 from zoo.families import FAMILIES, architecture, configure
 from zoo.methods.base import Fitted, Method
@@ -201,13 +201,9 @@ def _execution_mistakes(name: str, stage: Stage) -> Iterator[Mistake]:
     execution = stage.resources
     if execution.zero == 3 and isinstance(stage, Weit | Wave | Fit | Refine):
         yield (*here, "resources", "zero"), NO_ZERO_3
-    if execution.engine == "deepspeed":
-        if (isinstance(stage, Pretrain) and stage.keep_optimizer) or (
-            isinstance(stage, Widen | Tune) and stage.optimizer == "carry"
-        ):
-            yield (*here, "resources", "engine"), NO_OPTIMIZER_STATE
-        if (isinstance(stage, Widen | Tune) or (isinstance(stage, Trial) and stage.widen)) and stage.train.clip:
-            yield (*here, "resources", "engine"), NO_SCALED_CLIP
+    widens = isinstance(stage, Widen | Tune) or (isinstance(stage, Trial) and stage.widen is not None)
+    if widens and execution.engine == "deepspeed" and stage.train.clip:
+        yield (*here, "resources", "engine"), NO_SCALED_CLIP
     yield from _batch_mistakes((*here, "train", "batch"), stage.train, execution)
 
 

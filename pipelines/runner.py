@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from graphlib import TopologicalSorter
 from threading import Event, Lock
 from time import monotonic, sleep
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pipelines.execute import demand, run_stage
 from pipelines.identity import stage_keys
 from pipelines.lease import Holder
+from pipelines.patience import keep_trying
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import inputs
 from pipelines.sharing import check_shared
@@ -209,25 +211,33 @@ def check_registry() -> None:
 
 
 def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Entry"]:
-    """Register what the recipe names, with the scores of its stage. What is new becomes the champion."""
+    """Register what the recipe names, with the scores of its stage. What is new becomes the champion.
+
+    A registry that does not answer is waited for: the stages may have taken days.
+    """
+    from registry.server import RegistryAwayError
+
+    by_name = {row.name: row for row in rows}
+    return [
+        keep_trying(partial(_register, recipe, store, name, by_name[ref.stage]), RegistryAwayError)
+        for name, ref in recipe.entries.items()
+    ]
+
+
+def _register(recipe: Recipe, store: Store, name: str, row: StageStatus) -> "Entry":
     from registry.entries import versions
     from registry.register import log_training, register, set_alias  # mlflow takes seconds to import
     from trainers.metrics import read_metrics
 
-    by_name = {row.name: row for row in rows}
-    entries: list[Entry] = []
-    for name, ref in recipe.entries.items():
-        row = by_name[ref.stage]
-        record = store.record(row.key)
-        assert record is not None
-        folder = store.verified(row.key)
-        tags = {"recipe": recipe.name, "stage": ref.stage, "key": row.key}
-        before = versions(name)
-        entry = register(folder, name, metrics=record.scores, tags=tags)
-        log_training(entry, ref.stage, read_metrics(folder.parent / METRICS))
-        # An old result that is registered again must not undo a later choice; a name without a champion gets one,
-        # as after a kill between the two calls.
-        chosen = any("champion" in old.aliases for old in before)
-        is_new = entry.digest not in {old.digest for old in before}
-        entries.append(set_alias(name, "champion", entry.version) if is_new or not chosen else entry)
-    return entries
+    record = store.record(row.key)
+    assert record is not None
+    folder = store.verified(row.key)
+    tags = {"recipe": recipe.name, "stage": row.name, "key": row.key}
+    before = versions(name)
+    entry = register(folder, name, metrics=record.scores, tags=tags)
+    log_training(entry, row.name, read_metrics(folder.parent / METRICS))
+    # An old result that is registered again must not undo a later choice; a name without a champion gets one,
+    # as after a kill between the two calls.
+    chosen = any("champion" in old.aliases for old in before)
+    is_new = entry.digest not in {old.digest for old in before}
+    return set_alias(name, "champion", entry.version) if is_new or not chosen else entry

@@ -23,6 +23,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.lease import TTL, Holder, Lease, LeaseLostError, claim, look
+from pipelines.patience import keep_trying
 from pipelines.workspace import WorkSpaces
 from zoo.errors import IntegrityError
 from zoo.files import digest_folder, flush_folder, full_disk_is_an_integrity_error, home, write_json
@@ -118,7 +119,7 @@ class Store:
         while self.record(key) is None:
             if stopped():
                 raise CancelledError
-            lease = claim(self.root, key, spaces.used(), self.ttl)
+            lease = keep_trying(lambda: claim(self.root, key, spaces.used(), self.ttl), OSError, IntegrityError)
             if lease is None:
                 held = look(self.root, key)
                 if held:
@@ -150,10 +151,12 @@ class Store:
 
         Raises `LeaseLostError` where another run has taken over, or was faster.
         """
+        place.lease.check()
         key, result = place.key, place.work / "result"
         with full_disk_is_an_integrity_error(result):
-            result.mkdir()
-            (place.work / OUTPUT).rename(result / OUTPUT)
+            result.mkdir(exist_ok=True)  # it may be there from an attempt that found the disk full
+            if not (result / OUTPUT).exists():
+                (place.work / OUTPUT).rename(result / OUTPUT)
             if (place.work / METRICS).is_file():
                 shutil.copy(place.work / METRICS, result / METRICS)
             record = Record(

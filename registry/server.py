@@ -25,6 +25,10 @@ SQLITE = "sqlite:///"
 PROBE_SECONDS = 3  # one try; there are two before a server counts as unreachable
 
 
+class RegistryAwayError(NotFoundError):
+    """The server does not answer: now, or at all."""
+
+
 def tracking_uri() -> str:
     """The MLflow of this user. Raises `BadInputError` if `MLFLOW_TRACKING_URI` is not legal."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{home() / 'registry.db'}"
@@ -58,7 +62,7 @@ def without_credentials(text: str) -> str:
 def connect() -> Iterator["MlflowClient"]:
     """Yield a client for the registry; MLflow's errors in the block become `ZooError`s without credentials.
 
-    A server that does not answer is a `NotFoundError` within seconds, where MLflow would retry for minutes.
+    A server that does not answer is a `RegistryAwayError` within seconds, where MLflow would retry for minutes.
     """
     uri = tracking_uri()
     _quieten()
@@ -148,4 +152,4 @@ def _probe(uri: str) -> None:
         answer = None  # what MLflow says would show the credentials
     if answer is None or answer.status_code >= 500:
         why = "does not answer" if answer is None else f"answers {answer.status_code}"
-        raise NotFoundError(f"the registry {without_credentials(uri)} {why}; is MLFLOW_TRACKING_URI right?")
+        raise RegistryAwayError(f"the registry {without_credentials(uri)} {why}; is MLFLOW_TRACKING_URI right?")

@@ -1,73 +1,124 @@
-"""Where an interrupted training goes on: folders `step-N`, whole or not there, the last two of them."""
+"""Where an interrupted training goes on: folders `step-N`, whole or not there, the last two of them.
 
-import json
+A checkpoint is consolidated: tensors by name, `module/PARAMETER` and `optimizer/PARAMETER/FIELD`, in safetensors files.
+So it fits any engine and any number of workers, and nothing in it can run.
+"""
+
 import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from trainers.engines.base import Engine
-from zoo.errors import BadInputError
-from zoo.files import flush_folder, full_disk_is_an_integrity_error, write_json
+import torch
+from torch import Tensor, nn
 
-META = "world.json"
+from trainers.engines.base import MODULE, OPTIMIZER, Engine
+from trainers.patience import patiently
+from trainers.world import World
+from zoo.errors import IntegrityError
+from zoo.files import flush_folder, full_disk_is_an_integrity_error
+
+FILE_BYTES = 256 * 2**20
+"""How much the writer collects before it begins another file: what saving needs of memory beyond the training."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on the disk: the state after `step` optimizer steps, read tensor by tensor."""
+
+    step: int
+    files: Mapping[str, Any]
+    """By the tensor's name: the open file that holds it."""
+
+    def restore(self, module: nn.Module) -> None:
+        """Overwrite parameters and buffers; before an engine takes hold of them and makes its shares."""
+        with torch.no_grad():
+            for name, tensor in module.state_dict(keep_vars=True).items():
+                if f"{MODULE}/{name}" in self.files:  # tied tensors are stored once
+                    tensor.copy_(self._read(f"{MODULE}/{name}"))
+
+    def optimizer_state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """The optimizer's state, one parameter after the other, as `Engine.adopt` takes it."""
+        fields: dict[str, list[str]] = {}
+        for name in self.files:
+            kind, _, rest = name.partition("/")
+            if kind == OPTIMIZER:
+                parameter, _, field = rest.rpartition("/")
+                fields.setdefault(parameter, []).append(field)
+        for parameter, names in fields.items():
+            yield parameter, {field: self._read(f"{OPTIMIZER}/{parameter}/{field}") for field in names}
+
+    def _read(self, name: str) -> Tensor:
+        return self.files[name].get_tensor(name)
 
 
 def save(root: Path, step: int, engine: Engine) -> None:
-    """Write the state after `step` optimizer steps: all workers into one folder, which the first one then renames."""
-    world, final = engine.world, root / f"step-{step:09d}"
-    # A worker of a killed run may still be writing: its folder has another name.
-    temporary = root / world.shared_text(f".{final.name}.{uuid4().hex}")
-    if world.rank == 0:
-        temporary.mkdir(parents=True)
-    world.barrier()
-    try:
-        with full_disk_is_an_integrity_error(final):
-            engine.save(temporary)
-            if world.rank == 0:
-                write_json(temporary / META, _layout(engine))
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    world.barrier()
-    if world.rank == 0:
-        shutil.rmtree(final, ignore_errors=True)
-        flush_folder(temporary)
-        temporary.rename(final)
-        for old in _folders(root)[:-2]:
-            shutil.rmtree(old)
-    world.barrier()
+    """Write the state after `step` optimizer steps: the first worker does, all others lend it their shares.
+
+    Raises `IntegrityError` where the disk stays full or away; the last checkpoint is whole then.
+    """
+    final = root / f"step-{step:09d}"
+    patiently(engine.world, final, partial(_save, final, engine))
 
 
-def resume(root: Path, engine: Engine) -> int:
-    """Load the last whole checkpoint, if any; how many optimizer steps it has behind it."""
-    if engine.world.rank == 0:
+def last(root: Path, world: World) -> Checkpoint | None:
+    """The last whole checkpoint, if any; the same for all workers."""
+    name = ""
+    if world.rank == 0:
         for left_over in root.glob(".step-*"):
             shutil.rmtree(left_over, ignore_errors=True)
-    folders = _folders(root)
-    if not folders:
-        return 0
-    written = (folders[-1] / META).read_text(encoding="utf-8")
-    _check_layout(folders[-1], written, engine)
-    engine.load(folders[-1])
-    return int(folders[-1].name.removeprefix("step-"))
+        name = next((folder.name for folder in reversed(_folders(root))), "")
+    name = world.shared_text(name)
+    return Checkpoint(int(name.removeprefix("step-")), _open(root / name)) if name else None
+
+
+def _save(final: Path, engine: Engine) -> None:
+    if engine.world.rank:
+        for _ in engine.state():
+            pass
+        return
+    # A worker of a killed run may still be writing: its folder has another name.
+    temporary = final.with_name(f".{final.name}.{uuid4().hex}")
+    state = engine.state()
+    try:
+        with full_disk_is_an_integrity_error(final):
+            temporary.mkdir(parents=True)
+            _write(temporary, state)
+            shutil.rmtree(final, ignore_errors=True)
+            flush_folder(temporary)
+            temporary.rename(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        for _ in state:  # the others give their shares to the end
+            pass
+        raise
+    for old in _folders(final.parent)[:-2]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(folder: Path, state: Iterator[tuple[str, Tensor]]) -> None:
+    from safetensors.torch import save_file
+
+    held: dict[str, Tensor] = {}
+    for name, tensor in state:
+        held[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        if sum(each.nbytes for each in held.values()) >= FILE_BYTES:
+            save_file(held, folder / f"{len(list(folder.iterdir())):05d}.safetensors")
+            held = {}
+    save_file(held, folder / f"{len(list(folder.iterdir())):05d}.safetensors")
+
+
+def _open(folder: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    files = [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]
+    if not files:
+        raise IntegrityError(f"{folder} is no checkpoint that this version can read; delete it to begin again")
+    return {name: file for file in files for name in file.keys()}  # noqa: SIM118
 
 
 def _folders(root: Path) -> list[Path]:
     return sorted(root.glob("step-*"))
-
-
-def _layout(engine: Engine) -> dict[str, object]:
-    """What a checkpoint is tied to. The torch engine's state is whole; ZeRO's is in as many shares as workers."""
-    execution = engine.execution
-    if execution.engine == "torch":
-        return {"engine": "torch"}
-    return {"engine": "deepspeed", "zero": execution.zero, "workers": engine.world.size}
-
-
-def _check_layout(folder: Path, written: str, engine: Engine) -> None:
-    have, want = json.loads(written), _layout(engine)
-    if have != want:
-        raise BadInputError(
-            f"resources: the unfinished training in {folder} was run with {have}, now {want}; "
-            "finish it with the same resources, or delete that folder to begin again"
-        )

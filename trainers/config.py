@@ -66,14 +66,17 @@ class Training(BaseModel):
 class Execution(BaseModel):
     """Where and how a training runs. Nothing here changes what is learned (but for the order of sums).
 
+    With `min_workers` the group is elastic: it runs on as many of `workers` as there is room for, at least on so many.
     `memory` of one worker ("4GiB") and `custom` (what nodes were started with: {A100: 1}) are reserved with the CPUs.
     `micro_batch` is the largest batch one worker computes at once; the rest is accumulated. `zero` is DeepSpeed's
-    ZeRO stage: 0-2 for any parametrization, 3 for plain models.
+    ZeRO stage: 0-2 for any parametrization, 3 for plain models. `activation_checkpointing` saves memory by computing
+    the activations of each layer twice, for the families that offer it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     workers: PositiveInt = 1
+    min_workers: PositiveInt | None = None
     cpus_per_worker: PositiveInt = 1
     gpus_per_worker: Annotated[int, Field(ge=0, le=1)] = 0
     memory: Annotated[ByteSize, Field(gt=0)] | None = None
@@ -81,7 +84,14 @@ class Execution(BaseModel):
     engine: Literal["torch", "deepspeed"] = "torch"
     zero: Literal[0, 1, 2, 3] = 0
     micro_batch: PositiveInt | None = None
+    activation_checkpointing: bool = False
     checkpoint_every: PositiveInt = 200
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> "Execution":
+        if self.min_workers and self.min_workers > self.workers:
+            raise ValueError(f"min_workers is {self.min_workers}, workers {self.workers}; legal: 1 to {self.workers}")
+        return self
 
     @model_validator(mode="after")
     def _zero_needs_deepspeed(self) -> "Execution":

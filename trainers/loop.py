@@ -1,6 +1,7 @@
 """The one training loop. Everything that varies is a parametrization, an objective, data or an engine."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
@@ -13,15 +14,17 @@ from trainers.config import Execution, Training
 from trainers.data.batches import Batches
 from trainers.dataset import Dataset
 from trainers.engines import make_engine
-from trainers.engines.base import Engine
+from trainers.engines.base import Engine, OptimizerState
 from trainers.evaluate import evaluate
 from trainers.flops import Flops
 from trainers.inputs import to_device
 from trainers.metrics import Losses, MetricsFile, last_value, refuse_non_finite
 from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
+from trainers.patience import patiently
 from trainers.seeds import derive
 from trainers.world import World
+from zoo.errors import IntegrityError
 
 LOG_EVERY = 10
 """Optimizer steps between two looks at the loss (each look is an exchange between the workers)."""
@@ -38,8 +41,6 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-OptimizerState = Mapping[str, Mapping[str, Tensor]]
-"""By parameter and field, as `Engine.optimizer_state` gives it."""
 
 
 def train(
@@ -52,27 +53,37 @@ def train(
     on_progress: OnProgress | None = None,
     optimizer_state: OptimizerState | None = None,
     score_at: Collection[float] = (),
+    on_checkpoint: Callable[[], None] | None = None,
 ) -> Engine:
     """Train `module`, going on from the last checkpoint in `folder`; every worker calls it alike.
 
-    Without a checkpoint the optimizer starts from `optimizer_state`, or from nothing. Held-out samples are scored
-    after the shares of all steps in `score_at` too (0: before the first), besides what `training.evaluate_every` says.
+    The checkpoint may be of another engine and another number of workers. Without one the optimizer starts from
+    `optimizer_state`, or from nothing. Held-out samples are scored after the shares of all steps in `score_at` too
+    (0: before the first), besides what `training.evaluate_every` says. Every worker calls `on_checkpoint` after each
+    checkpoint but the last; it may raise to end the training there, for another group to go on.
 
-    Everything random is a function of (seed, step), so an interrupted run goes on exactly as if nothing happened.
-    Metrics go to `folder/metrics.jsonl`, checkpoints to `folder/checkpoints`. `flops` in them is what all steps so far
-    have cost (see `trainers.flops`).
+    Everything random is a function of (seed, step, sample), so an interrupted run goes on exactly as if nothing
+    happened. Metrics go to `folder/metrics.jsonl`, checkpoints to `folder/checkpoints`. `flops` in them is what all
+    steps so far have cost (see `trainers.flops`).
 
     Raises:
         DivergedError: the loss is NaN or infinite; the last checkpoint is from before that.
         BadInputError: batch, workers and engine do not go together.
+        IntegrityError: metrics or a checkpoint could not be written for ten minutes; the last checkpoint is whole.
     """
     world = World.current()
     batches = data.batches(training.batch, training.seed, world)
+    last = checkpoints.last(folder / "checkpoints", world)
+    if last:
+        last.restore(module)  # before an engine shares it out
+    if execution.activation_checkpointing:
+        module.recompute_()
     engine = make_engine(module, training, execution, world)
+    state = last.optimizer_state() if last else optimizer_state
+    if state is not None:
+        engine.adopt(state)
     total = training.total_steps(batches.steps_per_epoch)
-    first = checkpoints.resume(folder / "checkpoints", engine)
-    if first == 0 and optimizer_state is not None:
-        engine.adopt(optimizer_state)
+    first = last.step if last else 0
     # Without a checkpoint even what was noted before the first step is noted again.
     metrics = MetricsFile(folder / "metrics.jsonl", world, after=first or -1)
     if first == 0 and data.train.skipped:
@@ -95,7 +106,8 @@ def train(
             mean = losses.mean()
             metrics.write(done, loss=mean, lr=lr, grad_norm=norm, flops=flops.total)
             if on_progress and world.rank == 0:
-                on_progress(Progress(done, total, mean, losses.rate))
+                with suppress(OSError, IntegrityError):  # whoever watches may miss a look, the training goes on
+                    on_progress(Progress(done, total, mean, losses.rate))
         regular = training.evaluate_every is not None and done % training.evaluate_every == 0
         at_scores = at_end or regular or done in scored
         if at_scores or at_checkpoint:
@@ -103,7 +115,10 @@ def train(
         if at_scores:
             _score(engine, objective, data, metrics, done, flops)
         if at_checkpoint:
+            patiently(world, folder / "metrics.jsonl", metrics.flush)
             checkpoints.save(folder / "checkpoints", done, engine)
+            if on_checkpoint and not at_end:
+                on_checkpoint()
     return engine
 
 
@@ -124,13 +139,15 @@ def _score(engine: Engine, objective: Objective, data: Dataset, metrics: Metrics
 def _accumulate(engine: Engine, objective: Objective, batches: Batches, step: int, flops: Flops) -> Tensor:
     """Gradients of one optimizer step; the mean loss of this worker's share."""
     module, world, seed = engine.module, engine.world, engine.training.seed
-    torch.manual_seed(derive(seed, "model", step * world.size + world.rank))  # dropout and the like
     module.begin(step, seed)
     module.train()
     total = torch.zeros((), device=world.device)
     with flops.step(module.target.size):
         for part in range(engine.parts):
+            span = batches.span(part, engine.parts)
+            torch.manual_seed(derive(seed, "model", step * batches.size + span.start))  # dropout and the like
             x, y = batches.batch(step, part, engine.parts)
             x, y = to_device(x, world.device), y.to(world.device)
-            total += engine.accumulate(x, y, objective, part) / engine.parts
+            weight = len(span) * world.size / batches.size
+            total += engine.accumulate(x, y, objective, part, weight) * weight
     return total

@@ -1,7 +1,10 @@
 """Metrics of a training: one JSON object a line, written by the first worker, each step once."""
 
 import json
+from contextlib import suppress
+from errno import ENOSPC
 from math import isfinite
+from os import strerror
 from pathlib import Path
 from time import monotonic
 
@@ -9,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainers.world import World
-from zoo.errors import DivergedError
+from zoo.errors import DivergedError, IntegrityError
 from zoo.files import full_disk_is_an_integrity_error
 
 
@@ -18,19 +21,35 @@ class MetricsFile:
 
     def __init__(self, path: Path, world: World, after: int) -> None:
         self._path = path if world.rank == 0 else None
+        self._pending = b""
         if self._path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in read_metrics(path) if row["step"] <= after]
-        aside = path.with_name(f".{path.name}.tmp")  # a kill in between must not lose what was measured
-        aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        aside.replace(path)
+        with full_disk_is_an_integrity_error(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kept = [row for row in read_metrics(path) if row["step"] <= after]
+            aside = path.with_name(f".{path.name}.tmp")  # a kill in between must not lose what was measured
+            aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+            aside.replace(path)
 
     def write(self, step: int, **values: float) -> None:
-        """Append a row; it is on its way to the disk when this returns."""
+        """Append a row. It is on its way to the disk when this returns, or with a later row where that is full."""
         if self._path:
-            with full_disk_is_an_integrity_error(self._path), self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **values}) + "\n")
+            self._pending += json.dumps({"step": step, **values}).encode() + b"\n"
+            with suppress(OSError, IntegrityError):  # `flush` tells, with every checkpoint
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what could not be written before. Raises `IntegrityError` where the disk is still full."""
+        if self._path and self._pending:
+            with full_disk_is_an_integrity_error(self._path), self._path.open("ab", buffering=0) as file:
+                end = file.tell()
+                try:
+                    if file.write(self._pending) < len(self._pending):
+                        raise OSError(ENOSPC, strerror(ENOSPC))
+                except OSError:
+                    file.truncate(end)  # no half lines
+                    raise
+            self._pending = b""
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

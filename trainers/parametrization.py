@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.utils.stateless import _reparametrize_module
 
 from trainers.inputs import Inputs, call
+from trainers.recompute import check_recompute, recompute_
 from trainers.seeds import generator
 from trainers.world import World
 from zoo import Architecture, Learngene, Size
@@ -32,6 +35,14 @@ class Parametrization(nn.Module, ABC):
 
     def begin(self, step: int, seed: int) -> None:
         """Choose what optimizer step `step` trains; the same on every worker."""
+
+    @abstractmethod
+    def recompute_(self) -> None:
+        """Compute activations again in the backward pass (see `trainers.recompute`). Raises `BadInputError`."""
+
+    def computing(self) -> AbstractContextManager[object]:
+        """Around a forward pass and its backward pass."""
+        return nullcontext()
 
     @abstractmethod
     def decays(self, name: str) -> bool:
@@ -73,6 +84,10 @@ class Plain(Parametrization):
         """The model's output."""
         return call(self.model, x)
 
+    def recompute_(self) -> None:
+        """Layer by layer."""
+        recompute_(self.model, self.arch)
+
     def decays(self, name: str) -> bool:
         """Maps decay; biases, norms, tokens and position tables do not."""
         return name.removeprefix("model.") in self._decays
@@ -94,6 +109,8 @@ class Composed(Parametrization):
         self.start, self.method, self.arch, self.masked = learngene, learngene.method, learngene.source, masked
         self.target = self.arch
         self._skeletons: dict[Size, nn.Module] = {}
+        self._recomputes = False
+        self._composed = ExitStack()
         self.tensors = nn.Module()
         self._names = {name.replace(".", "|"): name for name in learngene.tensors}  # modules refuse dots
         for safe, name in self._names.items():
@@ -118,13 +135,25 @@ class Composed(Parametrization):
         """The output of the expanded model at the size that `begin` chose (in eval mode: at the full size)."""
         target = self.target if self.training else self.arch
         stacks = self.method.expand(self._tensors(), self.arch, target)
-        if target.size not in self._skeletons:
-            self._skeletons[target.size] = _buffers_to(next(self.parameters()).device, target.skeleton())
-        skeleton = self._skeletons[target.size].train(self.training)  # it is no submodule: dropout must be told
+        skeleton = self._skeleton(target).train(self.training)  # it is no submodule: dropout must be told
         if target.size != self.arch.size:  # a sub-model must not write its statistics into those of the whole
             stacks = {key: x.clone() if target.kinds[key].statistic else x for key, x in stacks.items()}
         weights = target.unstack(stacks)
+        if self._recomputes and self.training:  # the backward pass runs layers again: they need their weights till then
+            self._composed.enter_context(_reparametrize_module(skeleton, dict(weights), tie_weights=True))
+            return call(skeleton, x)
         return call(lambda *args, **kwargs: functional_call(skeleton, weights, args, kwargs), x)
+
+    def recompute_(self) -> None:
+        """Layer by layer of the composed model; the composed weights themselves are kept."""
+        check_recompute(self.arch.family.name)
+        self._recomputes = True
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Composed weights stay in the model until the backward pass is over, where that computes layers again."""
+        with self._composed:
+            yield
 
     def decays(self, name: str) -> bool:
         """Templates, scalers and free maps decay (and what belongs to no kind); other free tensors do not."""
@@ -138,6 +167,14 @@ class Composed(Parametrization):
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: getattr(self.tensors, safe) for safe, name in self._names.items()}
+
+    def _skeleton(self, target: Architecture) -> nn.Module:
+        if target.size not in self._skeletons:
+            skeleton = _buffers_to(next(self.parameters()).device, target.skeleton())
+            if self._recomputes:
+                recompute_(skeleton, target)
+            self._skeletons[target.size] = skeleton
+        return self._skeletons[target.size]
 
     def _kind(self, name: str) -> Kind | None:
         return self.arch.kinds.get(name.partition("/")[2])

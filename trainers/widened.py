@@ -1,10 +1,8 @@
 """A widened model and its optimizer's state (mu-pscaling, arXiv 2602.10545)."""
 
-from collections.abc import Mapping
 from functools import partial
 
-from torch import Tensor
-
+from trainers.engines.base import OptimizerState
 from trainers.parametrization import Plain
 from trainers.scaled import widened_states
 from zoo import Checkpoint, Size, condense, instantiate
@@ -25,9 +23,9 @@ class Widened(Plain):
         named = named_multipliers(self.narrow, self.arch)
         self.multipliers = {PREFIX + name: m for name, m in named.items()}
 
-    def states(self, narrow: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-        """The state of the narrow model's optimizer, by parameter and field, as this model's."""
-        bare = {name.removeprefix(PREFIX): dict(fields) for name, fields in narrow.items()}
+    def states(self, narrow: OptimizerState) -> OptimizerState:
+        """The state of the narrow model's optimizer as this model's."""
+        bare = {name.removeprefix(PREFIX): dict(fields) for name, fields in narrow}
         multipliers = {name.removeprefix(PREFIX): m for name, m in self.multipliers.items()}
         tile = partial(tiled, source=self.narrow, target=self.arch)
-        return {PREFIX + name: fields for name, fields in widened_states(bare, multipliers, tile).items()}
+        return ((PREFIX + name, fields) for name, fields in widened_states(bare, multipliers, tile).items())

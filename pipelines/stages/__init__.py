@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from filelock import FileLock
 
+from pipelines.patience import keep_trying
 from pipelines.recipe_stages import Condense
 from pipelines.stages.common import Job
 from pipelines.stages.composed import fit, wave, weit
@@ -13,6 +14,7 @@ from pipelines.stages.trial import score, trial
 from pipelines.store import OUTPUT, STARTED
 from trainers.world import World
 from zoo import condense
+from zoo.errors import IntegrityError
 
 TRAININGS: dict[str, Callable[[Job], None]] = {
     "pretrain": pretrain,
@@ -51,4 +53,5 @@ def run_condense(job_json: str) -> None:
     stage = job.stage
     assert isinstance(stage, Condense)
     (job.work / STARTED).touch()
-    condense(job.checkpoint("weights"), stage.method).save(job.work / OUTPUT)
+    learngene = condense(job.checkpoint("weights"), stage.method)
+    keep_trying(lambda: learngene.save(job.work / OUTPUT), OSError, IntegrityError)

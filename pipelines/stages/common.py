@@ -1,11 +1,13 @@
 """What all stages share: the job they are given, the training around them, how far they are."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from infra.growth import at_checkpoint
 from pipelines.lease import check_lease
 from pipelines.matching import mismatches
 from pipelines.recipe import Recipe
@@ -19,8 +21,9 @@ from trainers.engines.base import Engine
 from trainers.loop import OptimizerState, Progress, train
 from trainers.objectives import Objective, Task
 from trainers.parametrization import Parametrization
+from trainers.patience import patiently
 from zoo import Architecture, Checkpoint, Learngene, Size
-from zoo.errors import BadInputError
+from zoo.errors import BadInputError, IntegrityError
 from zoo.families import architecture
 from zoo.files import write_json
 
@@ -91,11 +94,11 @@ def train_stage(
     """Train in the job's folder, then let the first worker `save` while parameters are whole."""
     training, execution = settings
     report = _ProgressFile(job.work / PROGRESS, job.lease)
-    engine = train(module, objective, data, training, execution, job.work, report, optimizer_state, score_at)
+    engine = train(
+        module, objective, data, training, execution, job.work, report, optimizer_state, score_at, at_checkpoint
+    )
     with engine.gathered():
-        if engine.world.rank == 0:
-            save(engine)
-    engine.world.barrier()
+        patiently(engine.world, job.work, lambda: save(engine) if engine.world.rank == 0 else None)
     return engine
 
 
@@ -108,4 +111,5 @@ class _ProgressFile:
     def __call__(self, progress: Progress) -> None:
         if self._lease:
             check_lease(self._lease)
-        write_json(self._path, progress.__dict__)
+        with suppress(OSError, IntegrityError):  # a disk that is full ends no training; the next line says more
+            write_json(self._path, progress.__dict__)

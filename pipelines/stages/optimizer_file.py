@@ -11,10 +11,16 @@ OPTIMIZER = "optimizer.safetensors"
 
 
 def save_optimizer(folder: Path, engine: Engine) -> None:
-    """Write what the engine's optimizer holds; tensors are named `PARAMETER/FIELD`."""
-    state = engine.optimizer_state()
-    flat = {f"{name}/{field}": tensor for name, fields in state.items() for field, tensor in fields.items()}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in flat.items()}, folder / OPTIMIZER)
+    """Write what the engine's optimizer holds, on the first worker; all lend it their shares.
+
+    Tensors are named `PARAMETER/FIELD`.
+    """
+    whole: dict[str, Tensor] = {}
+    for name, fields in engine.optimizer_state():
+        if engine.world.rank == 0:
+            whole |= {f"{name}/{field}": tensor.detach().cpu().contiguous() for field, tensor in fields.items()}
+    if engine.world.rank == 0:
+        save_file(whole, folder / OPTIMIZER)
 
 
 def read_optimizer(path: Path) -> dict[str, dict[str, Tensor]]:

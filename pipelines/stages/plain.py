@@ -6,7 +6,6 @@ from pipelines.stages.common import Job, task_objective, train_stage
 from pipelines.stages.optimizer_file import save_optimizer
 from pipelines.store import OUTPUT
 from trainers.dataset import Dataset
-from trainers.engines.base import Engine
 from trainers.parametrization import Plain
 from trainers.refinement import Refinement, Spectrum
 from zoo import Checkpoint, save_checkpoint
@@ -23,12 +22,10 @@ def pretrain(job: Job) -> None:
     origin = f"Trained by recipe `{job.recipe.name}`" + (" from a learngene or checkpoint." if stage.start else ".")
     objective = task_objective(arch, stage.train)
 
-    def save(engine: Engine) -> None:
-        save_trained(job, module, data, origin)
-        if stage.keep_optimizer:
-            save_optimizer(job.work / OUTPUT, engine)
-
-    train_stage(job, module, objective, data, (stage.train, stage.resources), save)
+    settings = (stage.train, stage.resources)
+    engine = train_stage(job, module, objective, data, settings, lambda _: save_trained(job, module, data, origin))
+    if stage.keep_optimizer:
+        save_optimizer(job.work / OUTPUT, engine)
 
 
 def refine(job: Job) -> None:

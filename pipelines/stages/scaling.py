@@ -108,4 +108,4 @@ def _state(job: Job, stage: Widen | Tune, module: Widened) -> OptimizerState | N
     if any(wanted not in fields for fields in state.values()):
         hint = f"train.optimizer: {stage.train.optimizer} cannot carry it on; take theirs, or optimizer: fresh"
         raise job.refuse("weights", f"their optimizer's state has no {wanted}; {hint}")
-    return module.states(state)
+    return module.states(state.items())

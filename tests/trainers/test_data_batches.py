@@ -40,16 +40,34 @@ def pixels(x_BCHW: Tensor, data: ImageSet) -> np.ndarray:
     return ((x_BHWC * torch.tensor(data.std) + torch.tensor(data.mean)) * 255).round().numpy().astype(np.uint8)
 
 
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 20))
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 15), st.integers(0, 20))
 def test_the_union_over_workers_and_parts_does_not_depend_on_their_number(
-    world: int, parts: int, each: int, step: int
+    world: int, parts: int, more: int, step: int
 ) -> None:
-    data, size = image_set(50, CROP_AND_FLIP), world * parts * each
+    data, size = image_set(50, CROP_AND_FLIP), world * parts + more
     x, y = images(Batches(data, size, seed=3).batch(step))
     workers = [Batches(data, size, 3, rank, world) for rank in range(world)]
     pieces = [images(worker.batch(step, part, parts)) for worker in workers for part in range(parts)]
     assert torch.equal(torch.cat([piece[0] for piece in pieces]), x)
     assert torch.equal(torch.cat([piece[1] for piece in pieces]), y)
+    sizes = [len(piece[1]) for piece in pieces]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.lists(st.tuples(st.integers(1, 6), st.integers(1, 9)), min_size=1))
+def test_an_epoch_has_every_sample_once_however_often_the_number_of_workers_changes(
+    samples: int, size: int, legs: list[tuple[int, int]]
+) -> None:
+    """Each leg: so many workers, and the step (counted from where it began) at which it is cut off."""
+    samples, seen, step = samples + size, [], 0
+    data = image_set(samples)
+    steps = Batches(data, size, seed=0).steps_per_epoch
+    for world, length in [*legs, (1, steps)]:
+        workers = [Batches(data, size, 0, rank, min(world, size)) for rank in range(min(world, size))]
+        for _ in range(min(length, steps - step)):
+            seen += [label for worker in workers for label in worker.batch(step)[1].tolist()]
+            step += 1
+    assert len(seen) == len(set(seen)) == samples - samples % size
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 3))
@@ -88,14 +106,10 @@ def test_seeds_and_epochs_shuffle_differently() -> None:
     assert len({tuple(order.tolist()) for order in labels}) == 6
 
 
-def test_a_batch_that_cannot_be_divided_or_filled_is_refused() -> None:
+def test_what_cannot_be_filled_or_cropped_is_refused() -> None:
     data = image_set(10)
     with pytest.raises(BadInputError, match="batch: 11 is more than the 10 training samples"):
         Batches(data, 11, seed=0)
-    with pytest.raises(BadInputError, match="batch: 10 is not divisible by 3 workers"):
-        Batches(data, 10, seed=0, world=3)
-    with pytest.raises(BadInputError, match="batch: 10 is not divisible by 2 workers x 3 micro-batches"):
-        Batches(data, 10, seed=0, world=2).batch(0, 0, parts=3)
     with pytest.raises(BadInputError, match=r"data\.augment\.crop: 5 .* less than the image size 5"):
         image_set(10, Augment(crop=5))
 

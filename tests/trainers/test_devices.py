@@ -54,7 +54,7 @@ def test_the_state_of_another_optimizer_is_taken_to_the_device_of_its_parameters
     state = {name: {field: torch.zeros_like(p) for field in fields} for name, p in module.named_parameters()}
     training = Training(steps=1, optimizer=optimizer)  # pyright: ignore[reportArgumentType]
     engine = TorchEngine(module, training, Execution(), World(0, 1, ELSEWHERE), parts=1)
-    engine.adopt(state)
-    taken = engine.optimizer_state()
+    engine.adopt(state.items())
+    taken = dict(engine.optimizer_state())
     assert taken.keys() == state.keys()
     assert {tensor.device for held in taken.values() for tensor in held.values()} == {ELSEWHERE}

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from pico import METHOD, pico_arch, pico_data, pico_learngene
+from safetensors.torch import load_file
 from torch import Tensor
 
-from trainers.checkpoints import META
+from trainers import checkpoints
 from trainers.config import Execution, Training
 from trainers.data.sets import ImageSet
 from trainers.evaluate import evaluate
@@ -20,7 +21,7 @@ from trainers.objectives import Task
 from trainers.parametrization import Composed, Parametrization, Plain
 from trainers.world import World
 from zoo import Kronecker, Learngene, Size
-from zoo.errors import BadInputError, DivergedError
+from zoo.errors import BadInputError, DivergedError, IntegrityError
 
 SETTINGS = Training(steps=12, batch=32, lr=3e-3, evaluate_every=4)
 ONE_WORKER = World(0, 1, torch.device("cpu"))
@@ -124,8 +125,8 @@ def test_a_diverging_loss_ends_the_training_at_its_step_and_keeps_the_last_good_
     with pytest.raises(DivergedError, match=r"nan at step 8; .*train\.lr"):
         run(Poisoned(pico_arch()), tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000005"]
-    state = torch.load(tmp_path / "checkpoints/step-000000005/state.pt", weights_only=True)
-    assert all(torch.isfinite(tensor).all() for tensor in state["module"].values())
+    state = load_file(tmp_path / "checkpoints/step-000000005/00000.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in state.values())
 
 
 def test_a_gradient_that_explodes_under_a_finite_loss_is_never_saved(tmp_path: Path) -> None:
@@ -229,13 +230,43 @@ def test_the_schedule_rises_linearly_and_falls_to_zero() -> None:
     assert rates[-1] < 1e-3
 
 
-def test_a_checkpoint_of_another_engine_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(KilledError):
-        run(make("plain"), tmp_path, kill_at=10)
-    meta = tmp_path / "checkpoints/step-000000005" / META
-    meta.write_text('{"engine": "deepspeed", "zero": 2, "workers": 4}', encoding="utf-8")
-    with pytest.raises(BadInputError, match=r"resources: .*'workers': 4.*delete that folder"):
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints/step-000000005").mkdir(parents=True)
+    with pytest.raises(IntegrityError, match=r"step-000000005 is no checkpoint that this version can read; delete it"):
         run(make("plain"), tmp_path)
+
+
+def test_a_checkpoint_is_written_in_files_of_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So saving takes little memory; and what was in several files is read back as from one."""
+    whole, resumed = make("plain"), make("plain")
+    run(whole, tmp_path / "whole")
+    monkeypatch.setattr(checkpoints, "FILE_BYTES", 50_000)
+    with pytest.raises(KilledError):
+        run(make("plain"), tmp_path / "cut", kill_at=10)
+    assert len(list((tmp_path / "cut/checkpoints/step-000000005").iterdir())) > 3
+    run(resumed, tmp_path / "cut")
+    assert all(torch.equal(a, b) for a, b in zip(values(whole).values(), values(resumed).values(), strict=True))
+
+
+def test_nothing_in_a_checkpoint_can_run(tmp_path: Path) -> None:
+    run(make("plain"), tmp_path)
+    files = [path for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".safetensors"}
+
+
+def test_a_training_that_is_told_to_stop_at_a_checkpoint_goes_on_from_there(tmp_path: Path) -> None:
+    whole, resumed = make("plain"), make("plain")
+    run(whole, tmp_path / "whole")
+
+    def stop() -> None:
+        raise KilledError
+
+    settings = Execution(checkpoint_every=5)
+    with pytest.raises(KilledError):
+        train(make("plain"), Task(), pico_data(), SETTINGS, settings, tmp_path / "cut", on_checkpoint=stop)
+    assert [row["step"] for row in read_metrics(tmp_path / "cut/metrics.jsonl")] == [4, 5]
+    run(resumed, tmp_path / "cut")
+    assert all(torch.equal(a, b) for a, b in zip(values(whole).values(), values(resumed).values(), strict=True))
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
@@ -246,3 +277,9 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
 def test_more_workers_than_held_out_samples_are_refused_before_training() -> None:
     with pytest.raises(BadInputError, match=r"resources\.workers: 65 are more than the 64 held-out samples"):
         pico_data().batches(65, 0, World(0, 65, ONE_WORKER.device))
+
+
+def test_an_elastic_training_has_at_least_one_and_at_most_all_workers() -> None:
+    assert Execution(workers=3, min_workers=3).min_workers == 3
+    with pytest.raises(ValueError, match="min_workers is 4, workers 3; legal: 1 to 3"):
+        Execution(workers=3, min_workers=4)

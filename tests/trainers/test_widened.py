@@ -19,8 +19,8 @@ WIDE = Size(depth=2, width=64, heads=4, mlp=192)
 
 
 def run(module: Parametrization, training: Training, folder: Path, engine: Engine | None = None) -> Engine:
-    state = module.states(engine.optimizer_state()) if engine and isinstance(module, Widened) else None
-    state = state or (engine.optimizer_state() if engine else None)
+    state = engine.optimizer_state() if engine else None
+    state = module.states(state) if state and isinstance(module, Widened) else state
     return train(module, Task(), pico_data(), training, Execution(), folder, optimizer_state=state)
 
 

@@ -19,10 +19,11 @@ class Batches:
     """The training batches of one worker.
 
     Order, augmentation and masks of a *global* batch of `size` samples follow from the seed and the step alone; a
-    worker takes its slice. What does not fill a batch at the end of an epoch is left out of that epoch.
+    worker takes its slice, which may have one sample more or less than another's. What does not fill a batch at the end
+    of an epoch is left out of that epoch.
 
     Raises:
-        BadInputError: a batch is larger than the data or cannot be divided evenly.
+        BadInputError: a batch is larger than the data.
     """
 
     data: Samples
@@ -35,30 +36,28 @@ class Batches:
         """Refuse sizes that do not go together."""
         if self.size > len(self.data):
             raise BadInputError(f"batch: {self.size} is more than the {len(self.data)} training samples")
-        self._share(1)
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole global batches in an epoch."""
         return len(self.data) // self.size
 
+    def span(self, part: int = 0, parts: int = 1) -> range:
+        """Which samples of a global batch are in micro-batch `part` of `parts` of this worker; at least one."""
+        pieces, piece = self.world * parts, self.rank * parts + part
+        assert pieces <= self.size, (pieces, self.size)  # see `micro_batches`
+        return range(self.size * piece // pieces, self.size * (piece + 1) // pieces)
+
     def batch(self, step: int, part: int = 0, parts: int = 1) -> tuple[Inputs, Tensor]:
         """Inputs and targets of micro-batch `part` of `parts` of this worker's share of global step `step`."""
-        count = self._share(parts)
-        start = (self.rank * parts + part) * count
-        chosen = slice(start, start + count)
+        span = self.span(part, parts)
+        chosen = slice(span.start, span.stop)
         epoch, position = divmod(step, self.steps_per_epoch)
         order = _order(len(self.data), self.seed, epoch)
         index = order[position * self.size : (position + 1) * self.size][chosen]
         # Drawn for the whole global batch, so that it does not depend on how the batch is divided.
         draws = self.data.draw(generator(self.seed, "augment", step), self.size)
         return self.data.training(index, tuple(draw[chosen] for draw in draws))
-
-    def _share(self, parts: int) -> int:
-        """Samples of one micro-batch of one worker."""
-        if self.size % (self.world * parts):
-            raise BadInputError(f"batch: {self.size} is not divisible by {self.world} workers x {parts} micro-batches")
-        return self.size // (self.world * parts)
 
 
 def eval_batches(data: Samples, size: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Inputs, Tensor]]:

@@ -1,7 +1,8 @@
 """The engines by name."""
 
+from math import ceil
+
 from trainers.config import Execution, Training
-from trainers.engines.base import NO_OPTIMIZER_STATE as NO_OPTIMIZER_STATE
 from trainers.engines.base import NO_SCALED_CLIP as NO_SCALED_CLIP
 from trainers.engines.base import NO_ZERO_3 as NO_ZERO_3
 from trainers.engines.base import Engine
@@ -21,10 +22,13 @@ def make_engine(module: Parametrization, training: Training, execution: Executio
 
 
 def micro_batches(batch: int, micro_batch: int | None, workers: int) -> int:
-    """Into how many parts a worker must cut its share of the global batch."""
-    if batch % workers:
-        raise BadInputError(f"train.batch: {batch} cannot be shared evenly by {workers} workers (resources.workers)")
-    share = batch // workers
-    if micro_batch is None or share <= micro_batch:
-        return 1
-    return next(parts for parts in range(-(-share // micro_batch), share + 1) if share % parts == 0)
+    """Into how many parts every worker cuts its share of the global batch, the same number for all.
+
+    No part is larger than `micro_batch`, or than two samples where that is 1 and the workers' shares are uneven.
+    """
+    if batch < workers:
+        raise BadInputError(
+            f"train.batch: {batch} has no sample for some of {workers} workers (resources.workers); "
+            f"legal: at most {batch} workers"
+        )
+    return min(ceil(batch / (workers * micro_batch)), batch // workers) if micro_batch else 1

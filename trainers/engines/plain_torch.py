@@ -1,8 +1,7 @@
 """The `torch` engine: DistributedDataParallel where there are several workers, nothing but torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,14 +9,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from trainers.config import Execution, Training
-from trainers.engines.base import Engine, set_lr
+from trainers.engines.base import Engine, OptimizerState, adopt_, set_lr
 from trainers.inputs import Inputs
 from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
 from trainers.scaled import scaled_clip_
 from trainers.world import World
-
-STATE = "state.pt"
 
 
 class TorchEngine(Engine):
@@ -36,13 +33,13 @@ class TorchEngine(Engine):
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
             return self._call(x)
 
-    def accumulate(self, x: Inputs, y: Tensor, objective: Objective, part: int) -> Tensor:
+    def accumulate(self, x: Inputs, y: Tensor, objective: Objective, part: int, weight: float) -> Tensor:
         """Workers exchange gradients with the last part only (torch wants the forward pass inside `no_sync` too)."""
         last = part == self.parts - 1
         quiet = self._call.no_sync() if isinstance(self._call, DistributedDataParallel) and not last else nullcontext()
-        with quiet:
+        with quiet, self.module.computing():
             loss = objective(self.forward, x, y)
-            (loss / self.parts).backward()
+            (loss * weight).backward()
         return loss.detach()
 
     def step(self, lr: float) -> float:
@@ -58,28 +55,12 @@ class TorchEngine(Engine):
         self._optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
-    def save(self, folder: Path) -> None:
-        """All workers hold the same: the first one writes."""
-        if self.world.rank == 0:
-            state = {"module": self.module.state_dict(), "optimizer": self._optimizer.state_dict()}
-            with (folder / STATE).open("wb") as file:  # given a path, torch hides why it could not write
-                torch.save(state, file)
-
-    def load(self, folder: Path) -> None:
-        """Tensors and numbers only (`weights_only`)."""
-        state = torch.load(folder / STATE, map_location=self.world.device, weights_only=True)
-        self.module.load_state_dict(state["module"])
-        self._optimizer.load_state_dict(state["optimizer"])
-
-    def optimizer_state(self) -> dict[str, dict[str, Tensor]]:
+    def optimizer_state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """All workers hold the same."""
-        named = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
-        return {name: dict(self._optimizer.state[p]) for name, p in named.items()}
-
-    def adopt(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Takes copies, each to its parameter's device."""
         for name, parameter in self.module.named_parameters():
-            if name in state:
-                device = parameter.device
-                fields = {field: tensor.detach().to(device, copy=True) for field, tensor in state[name].items()}
-                self._optimizer.state[parameter] = fields
+            if parameter.requires_grad:
+                yield name, dict(self._optimizer.state[parameter])
+
+    def adopt(self, state: OptimizerState) -> None:
+        """Each field goes to its parameter's device."""
+        adopt_(self._optimizer, dict(self.module.named_parameters()), state)

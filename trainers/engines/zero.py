@@ -2,25 +2,26 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
+from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
+from torch.nn import Parameter
 from torch.nn.utils import get_total_norm
 
 from trainers.config import Execution, Training
-from trainers.engines.base import NO_SCALED_CLIP, NO_ZERO_3, Engine, set_lr
+from trainers.engines.base import NO_SCALED_CLIP, NO_ZERO_3, Engine, OptimizerState, adopt_, set_lr
+from trainers.engines.zero_shares import adopt_shares_, gathered_state
 from trainers.inputs import Inputs
 from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
 from trainers.world import World
 from zoo.errors import BadInputError
 from zoo.files import home
-
-TAG = "engine"
 
 
 class DeepSpeedEngine(Engine):
@@ -43,10 +44,11 @@ class DeepSpeedEngine(Engine):
         """The module's output; DeepSpeed runs it under autocast with bf16."""
         return self._engine(x)
 
-    def accumulate(self, x: Inputs, y: Tensor, objective: Objective, part: int) -> Tensor:
+    def accumulate(self, x: Inputs, y: Tensor, objective: Objective, part: int, weight: float) -> Tensor:
         """DeepSpeed divides by the number of parts itself, and updates after the last one (see `step`)."""
-        loss = objective(self.forward, x, y)
-        self._engine.backward(loss)
+        with self.module.computing():
+            loss = objective(self.forward, x, y)
+            self._engine.backward(loss * (weight * self.parts))
         if part < self.parts - 1:
             self._engine.step()  # only counts the micro-batch
         return loss.detach()
@@ -59,26 +61,31 @@ class DeepSpeedEngine(Engine):
         self._engine.step()
         return float(self._engine.get_global_grad_norm() if whole is None else whole)
 
-    def save(self, folder: Path) -> None:
-        """Every worker writes its share."""
-        self._engine.save_checkpoint(str(folder), tag=TAG, save_latest=False)
+    def optimizer_state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Each parameter's state is gathered when its turn comes."""
+        named = dict(self.module.named_parameters())
+        if self.execution.zero == 0:
+            return ((name, dict(self._engine.optimizer.state[p])) for name, p in named.items() if p.requires_grad)
+        return gathered_state(self._engine.optimizer, self.execution.zero, named)
 
-    def load(self, folder: Path) -> None:
-        """Shares fit the number of workers that wrote them."""
-        path, _ = self._engine.load_checkpoint(str(folder), tag=TAG)
-        assert path is not None, folder
+    def adopt(self, state: OptimizerState) -> None:
+        """Every worker keeps its share."""
+        named = dict(self.module.named_parameters())
+        if self.execution.zero == 0:
+            adopt_(self._engine.optimizer, named, state)
+        else:
+            adopt_shares_(self._engine.optimizer, self.execution.zero, named, state)
 
-    def gathered(self) -> AbstractContextManager[object]:
-        """ZeRO 3 collects the parameters of all workers."""
+    def gathered(self, *tensors: Tensor) -> AbstractContextManager[object]:
+        """ZeRO 3 collects the parameters of all workers; buffers are whole everywhere."""
         if self.execution.zero < 3:
             return super().gathered()
-        return _import().zero.GatheredParameters(list(self.module.parameters()), modifier_rank=None)
+        wanted = [p for p in tensors or self.module.parameters() if isinstance(p, Parameter)]
+        return _import().zero.GatheredParameters(wanted, modifier_rank=None)
 
     def _config(self) -> dict[str, Any]:
-        share = self.training.batch // self.world.size
         return {
-            "train_batch_size": self.training.batch,
-            "train_micro_batch_size_per_gpu": share // self.parts,
+            "train_micro_batch_size_per_gpu": ceil(self.training.batch / (self.world.size * self.parts)),
             "gradient_accumulation_steps": self.parts,
             "gradient_clipping": self.training.clip or 0.0,
             "zero_optimization": {"stage": self.execution.zero},
