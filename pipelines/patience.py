@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 def keep_trying(action: Callable[[], T], *away: type[Exception]) -> T:
-    """What `action` returns; while it raises one of `away` it is called again, for ten minutes, then its error is ours."""
+    """What `action` returns; while it raises one of `away` it is called again, for ten minutes at most."""
     for delay in DELAYS:
         try:
             return action()

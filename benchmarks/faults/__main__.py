@@ -2,7 +2,7 @@
 
 Survived means: it ends with the bytes that an undisturbed run of the same session ends with (within the stated
 tolerance where the number of workers changes), with one version of each name in the registry, every point of a curve
-once, and nothing temporary, no work and no held lock in the store. Needs root, Linux and a PostgreSQL server.
+once, and nothing temporary, no work and no lease in the store. Needs root, Linux and a PostgreSQL server.
 """
 
 import argparse

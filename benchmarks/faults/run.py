@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -111,17 +110,7 @@ class Run:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
     def left_over(self) -> list[str]:
-        """What only an unfinished run may have in its store: work, temporary files, locks that are held."""
+        """What only an unfinished run may have in its store: work, temporary files, leases."""
         work = [*self.store.glob("work/*"), *self.store.glob("leases/*")]
         temporary = [path for path in self.store.rglob("*") if path.name.startswith(".") or ".tmp" in path.name]
-        return sorted(str(path.relative_to(self.store)) for path in {*work, *temporary, *self._held()})
-
-    def _held(self) -> list[Path]:
-        held = []
-        for path in self.store.glob("locks/*"):
-            try:
-                with FileLock(path, timeout=0):
-                    pass
-            except Timeout:
-                held.append(path)
-        return held
+        return sorted(str(path.relative_to(self.store)) for path in {*work, *temporary})

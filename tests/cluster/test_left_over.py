@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from benchmarks.faults.cluster import ONE_EACH, Cluster
 from benchmarks.faults.hosts import Host
@@ -29,9 +28,3 @@ def test_nothing_is_left_in_a_finished_store(run: Run) -> None:
 def test_what_is_left_is_named(run: Run, left: str) -> None:
     (run.store / left).mkdir(parents=True)
     assert run.left_over() == [left]
-
-
-def test_a_lock_that_is_held_is_named(run: Run) -> None:
-    (run.store / "locks").mkdir(parents=True)
-    with FileLock(run.store / "locks/key"):
-        assert run.left_over() == ["locks/key"]
