@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from time import monotonic, sleep
 from typing import Any
 
 from infra.group import Group
-from infra.resources import Demand, Resources, check_room, fits, misfits, nodes_with_room
+from infra.resources import NOTHING, ONE_CPU, Demand, Resources, check_room, fits, misfits, nodes_with_room
 from infra.session import private_cluster, running_cluster
 from infra.tasks import errors_come_home, name_of, submit
 from zoo.errors import BadInputError
 
 LOOK_UP_SECONDS = 0.5
-ONE_CPU, NOTHING = Resources(), Resources(cpus=0)
+RETURN_SECONDS = 600.0
+"""How long a shared cluster may lack the nodes that something needs."""
 
 
 @contextmanager
@@ -41,8 +43,9 @@ def connect(address: str = "local", *, cpus: int | None = None) -> Iterator["Clu
 class Cluster:
     """A Ray that answers. Functions must be importable on its nodes; arguments and results must pickle.
 
-    All methods raise `BadInputError` at once where the cluster could never hold what is asked for, the function's
-    own `ZooError` as it is, and a `RuntimeError` with the remote traceback for anything else that goes wrong.
+    All methods raise `BadInputError` where the cluster could never hold what is asked for (a shared one after
+    `RETURN_SECONDS`, for a node of it may come back), the function's own `ZooError` as it is, and a `RuntimeError`
+    with the remote traceback for anything else that goes wrong.
     A private cluster has a `folder` for all of its files, which only this user can read.
     """
 
@@ -86,7 +89,7 @@ class Cluster:
         """
         import ray
 
-        check_room(name_of(function), Demand(resources))
+        self._check_room(function, Demand(resources))
         with errors_come_home():
             task = submit(function, args, resources)
             # A thread that is inside `ray.get` when Ray is shut down may never come back: so it looks up now and then.
@@ -106,7 +109,7 @@ class Cluster:
         The first failure cancels all others, and so does the caller who stops to listen.
         """
         resources = Resources(cpus)
-        check_room(name_of(function), Demand(resources))
+        self._check_room(function, Demand(resources))
         return _fan_out(function, items, resources)
 
     def run_group(
@@ -125,8 +128,19 @@ class Cluster:
         checkpoint (see `infra.growth.at_checkpoint`), which the function finds by itself; with `min_workers` on what
         is left, and it grows again when there is room. Results travel in files.
         """
-        check_room(name_of(function), Demand(resources, min_workers or workers))
+        self._check_room(function, Demand(resources, min_workers or workers))
         Group(workers, resources, prepare, self.folder, min_workers).run(function, args)
+
+    def _check_room(self, function: Callable[..., Any], demand: Demand) -> None:
+        """A private cluster stays as it is; of a shared one a node may be away for some minutes."""
+        until = monotonic() + (RETURN_SECONDS if self.shared else 0)
+        while True:
+            try:
+                return check_room(name_of(function), demand)
+            except BadInputError:
+                if monotonic() >= until or self._stopped.is_set():
+                    raise
+                sleep(LOOK_UP_SECONDS)
 
 
 def _fan_out(function: Callable[[Any], Any], items: Sequence[Any], resources: Resources) -> Iterator[tuple[int, Any]]:

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from infra.growth import GroupGrows, Member, Notes, free_room, join
-from infra.resources import Resources, nodes_with_room
+from infra.resources import NOTHING, Resources, nodes_with_room
 from infra.session import signals_restored
 from infra.tasks import (
     RESTARTS,
@@ -63,6 +63,8 @@ class Group:
                 before = notes.read()
                 replace(before, grows=False, room="").write()
                 failures = self._attempt(function, args, notes)
+                if failures is None:
+                    continue
                 after = notes.read()
                 if not failures and not after.grows:
                     return
@@ -75,10 +77,14 @@ class Group:
         finally:
             notes.forget()
 
-    def _attempt(self, function: Callable[..., None], args: tuple[Any, ...], notes: Notes) -> list[Exception]:
-        """Return what the workers died of, nothing when all is well; raise what has no workers to blame."""
+    def _attempt(self, function: Callable[..., None], args: tuple[Any, ...], notes: Notes) -> list[Exception] | None:
+        """Return what the workers died of, nothing when all is well; raise what has no workers to blame.
+
+        None where it did not start, for the cluster is busy: Ray gives up waiting after a while, we do not.
+        """
         from ray.exceptions import RayError, RayTaskError
         from ray.train import ControllerError, TrainingFailedError, WorkerGroupError
+        from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
         with errors_come_home(), tempfile.TemporaryDirectory(prefix="zoo-group-", dir=self.folder) as state:
             try:
@@ -88,6 +94,8 @@ class Group:
             except WorkerGroupError as error:
                 return list(error.worker_failures.values())
             except ControllerError as error:
+                if isinstance(error.controller_failure, WorkerGroupStartupTimeoutError):
+                    return None
                 if not _lost_while_starting(error.controller_failure):
                     raise RuntimeError(str(error)) from None
                 return [error.controller_failure]
@@ -119,7 +127,8 @@ class Group:
 
         if self.prepare:
             nodes = nodes_with_room(self.resources)
-            ray.get([submit(self.prepare, (), self.resources, node) for node in nodes])
+            # Without resources: a node may be busy with something else, and the group need not get a place there.
+            ray.get([submit(self.prepare, (), NOTHING, node) for node in nodes])
 
     def _fit(self, function: Callable[..., None], args: tuple[Any, ...], state: str, member: Member) -> None:
         from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -179,10 +188,10 @@ def _lost_too_often(failures: list[Exception]) -> str:
 
 
 def _lost_while_starting(failure: Exception) -> bool:
-    """Whether a group could not start because a worker, a node or the room for it was lost on the way."""
+    """Whether a group could not start because a worker or a node was lost on the way."""
     from ray.exceptions import RayActorError, RayTaskError
-    from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError
 
     if isinstance(failure, RayTaskError):
         return isinstance(failure.cause, Exception) and is_communication(failure.cause)
-    return isinstance(failure, RayActorError | WorkerGroupStartupFailedError | WorkerGroupStartupTimeoutError)
+    return isinstance(failure, RayActorError | WorkerGroupStartupFailedError)

@@ -29,6 +29,9 @@ class Resources:
         return plain | ({"memory": self.memory} if self.memory else {})
 
 
+ONE_CPU, NOTHING = Resources(), Resources(cpus=0)
+
+
 @dataclass(frozen=True)
 class Demand:
     """What has to be there at once: `workers` of the same size."""

@@ -55,13 +55,14 @@ def in_worker(function: Callable[..., Any], args: tuple[Any, ...], cpus: int, gp
 
 
 def _settle(cpus: int, gpus: int) -> None:
-    """As many threads as CPUs, and no GPU where none was asked for: Ray itself would show all of them.
+    """As many threads as CPUs, one at least, and no GPU where none was asked for: Ray itself would show all of them.
 
     Ray sets OMP_NUM_THREADS too, but torch reads it once, and Ray uses a process for tasks of several sizes.
     """
-    os.environ["OMP_NUM_THREADS"] = str(cpus)
+    threads = max(1, cpus)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(cpus)
+        sys.modules["torch"].set_num_threads(threads)
     if gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from infra.resources import Demand, Resources
 from pipelines.identity import describe
-from pipelines.patience import keep_trying
+from pipelines.patience import is_passing, keep_trying
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import Condense, Stage, sources
 from pipelines.sources import locate
 from pipelines.store import METRICS, Store, Workplace
-from zoo.errors import IntegrityError
+from trainers.config import Execution
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
@@ -21,13 +21,13 @@ SCORES = ("loss", "accuracy", "eval_loss", "perplexity", "skipped_samples", "flo
 """What a record keeps of the metrics: the last value of each; `step` and `flops` are what the stage cost."""
 
 
-def demand(stage: Stage) -> Demand:
-    """What a stage needs of a cluster at least."""
+def demand(stage: Stage, *, most: bool = False) -> Demand:
+    """What a stage needs of a cluster at least, or takes at most."""
     if isinstance(stage, Condense):
         return Demand(Resources())
     asked = stage.resources
     size = Resources(asked.cpus_per_worker, asked.gpus_per_worker, asked.memory, asked.custom)
-    return Demand(size, asked.min_workers or asked.workers)
+    return Demand(size, asked.workers if most else asked.min_workers or asked.workers)
 
 
 def run_stage(
@@ -49,7 +49,7 @@ def run_stage(
         _train(cluster, stage, job.model_dump_json(by_alias=True), place)
     scores = _final_scores(read_metrics(place.work / METRICS))
     commit = partial(store.commit, place, name, description, scores, monotonic() - began)
-    keep_trying(commit, OSError, IntegrityError)
+    keep_trying(commit, is_passing)
 
 
 def _train(cluster: "Cluster", stage: Stage, job: str, place: Workplace) -> None:
@@ -67,12 +67,12 @@ def _train(cluster: "Cluster", stage: Stage, job: str, place: Workplace) -> None
         workers=execution.workers,
         min_workers=execution.min_workers,
         resources=resources,
-        prepare=_prepare(execution.engine),
+        prepare=_prepare(execution),
     )
 
 
-def _prepare(engine: str) -> Callable[[], None] | None:
-    if engine != "deepspeed":
+def _prepare(execution: Execution) -> Callable[[], None] | None:
+    if execution.engine != "deepspeed" or execution.gpus_per_worker:  # with GPUs nothing is compiled
         return None
     from trainers.engines.zero import build_ops  # loads torch
 

@@ -15,7 +15,7 @@ import socket
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from uuid import uuid4
 
 from zoo.errors import ZooError
@@ -68,6 +68,7 @@ class Lease:
     def __init__(self, path: Path, descriptor: int, holder: Holder) -> None:
         self.path, self.holder = path, holder
         self._descriptor, self._ended, self._lost = descriptor, Event(), Event()
+        self._releasing = Lock()
         Thread(target=self._renew, name=f"lease-{path.parent.name[:8]}", daemon=True).start()
 
     @property
@@ -76,8 +77,8 @@ class Lease:
         return int(self.path.name)
 
     def lost(self) -> bool:
-        """Whether another run has taken over. True for good once it is."""
-        if not self._lost.is_set():
+        """Whether another run has taken over before this one let go. True for good once it is."""
+        if not self._lost.is_set() and not self._ended.is_set():
             with suppress(OSError):  # the store is away: nobody can take over either
                 if is_lost(self.path) or _read(self.path) not in (self.holder, None):
                     self._lost.set()
@@ -94,14 +95,16 @@ class Lease:
 
     def release(self) -> None:
         """Let others have the stage at once; nothing happens the second time."""
-        if self._ended.is_set():
-            return
-        self._ended.set()
-        if not self.lost():
-            self.path.unlink(missing_ok=True)
-            with suppress(OSError):  # somebody else's file is in it
-                self.path.parent.rmdir()
-        os.close(self._descriptor)
+        with self._releasing:
+            if self._ended.is_set():
+                return
+            ours = not self.lost()
+            self._ended.set()
+            os.close(self._descriptor)  # first: NFS keeps a file that is open, under a name of its own
+            if ours:
+                with suppress(OSError):  # the store is away, or somebody else's file is in the folder
+                    self.path.unlink(missing_ok=True)
+                    self.path.parent.rmdir()
 
     def _renew(self) -> None:
         while not self._ended.wait(self.holder.ttl / 6) and not self.lost():
@@ -145,8 +148,9 @@ def claim(root: Path, key: str, used: int, ttl: float = TTL) -> Lease | None:
         os.close(descriptor)
         return None
     holder = _sign(path, descriptor, ttl)
-    for token in _tokens(folder) - {int(path.name)}:
-        (folder / str(token)).unlink(missing_ok=True)
+    for token in _tokens(folder):
+        if token < int(path.name):  # a higher one belongs to whoever took over while this process stood still
+            (folder / str(token)).unlink(missing_ok=True)
     return Lease(path, descriptor, holder)
 
 
@@ -208,6 +212,6 @@ def _parse(text: str) -> Holder | None:
 
 def _tokens(folder: Path) -> set[int]:
     try:
-        return {int(path.name) for path in folder.iterdir()}
+        return {int(path.name) for path in folder.iterdir() if path.name.isdecimal()}  # not what NFS keeps there
     except FileNotFoundError:
         return set()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines.execute import demand, run_stage
 from pipelines.identity import stage_keys
-from pipelines.lease import Holder
+from pipelines.lease import Holder, LeaseLostError
 from pipelines.patience import keep_trying
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import inputs
@@ -147,23 +147,31 @@ class _Run:
                     order.done(running.pop(future))
                 for name in running.values():
                     self._look(self.waiting[name])
-        except Exception:
+        except BaseException as error:
             self._stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-        except BaseException:  # an interrupt: what runs ends too, while there still is a cluster to end it on
-            self._stop.set()
-            self.cluster.stop()
             pool.shutdown(wait=False, cancel_futures=True)
-            wait(running, timeout=STOP_SECONDS)
-            for place in list(self._places.values()):  # of groups
-                place.lease.release()
+            self._finish(running, patient=isinstance(error, Exception))
             raise
         pool.shutdown()
 
+    def _finish(self, running: Iterable[Future[None]], *, patient: bool) -> None:
+        """After a failure what runs is finished; an interrupt, also of that, ends it while there still is a cluster."""
+        if patient:
+            try:
+                wait(running)
+            except BaseException:
+                self._finish(running, patient=False)
+                raise
+            return
+        self.cluster.stop()
+        wait(running, timeout=STOP_SECONDS)
+        for place in list(self._places.values()):  # of groups, which end with the connection
+            place.lease.release()
+
     def _fits(self, name: str, running: Iterable[str]) -> bool:
         """Whether there is room beside what this run has on the cluster; what another run does takes none of it."""
-        here = [self.demands[other] for other in running if self.waiting[other].state != "elsewhere"]
+        others = [other for other in running if self.waiting[other].state != "elsewhere"]
+        here = [demand(self.recipe.stages[other], most=True) for other in others]
         return not here or self.cluster.fits([*here, self.demands[name]])
 
     def _look(self, row: StageStatus) -> None:
@@ -185,11 +193,8 @@ class _Run:
             self._change(row, "elsewhere", str(holder or "another run"))
 
         try:
-            with self.store.lease(row.key, waiting, self._stop.is_set) as place:
-                if place:
-                    self._change(row, "queued")
-                    self._places[row.name] = place
-                    run_stage(self.recipe, row.name, self.keys, self.store, self.cluster, place)
+            while not self._work(row, waiting):
+                pass
         except BaseException:
             self._change(row, "stopped" if self._stop.is_set() else "failed")
             raise
@@ -200,6 +205,20 @@ class _Run:
         with self._lock:
             row.scores, row.seconds = record.scores, monotonic() - began
             self._change(row, "done")
+
+    def _work(self, row: StageStatus, waiting: Callable[[Holder | None], None]) -> bool:
+        """Run a stage, or wait until another run has; false where another run took it over in the middle."""
+        try:
+            with self.store.lease(row.key, waiting, self._stop.is_set) as place:
+                if place:
+                    self._change(row, "queued")
+                    self._places[row.name] = place
+                    run_stage(self.recipe, row.name, self.keys, self.store, self.cluster, place)
+        except LeaseLostError:
+            if self._stop.is_set():
+                raise
+            return False
+        return True
 
 
 def check_registry() -> None:
@@ -215,13 +234,17 @@ def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Ent
 
     A registry that does not answer is waited for: the stages may have taken days.
     """
-    from registry.server import RegistryAwayError
-
     by_name = {row.name: row for row in rows}
     return [
-        keep_trying(partial(_register, recipe, store, name, by_name[ref.stage]), RegistryAwayError)
+        keep_trying(partial(_register, recipe, store, name, by_name[ref.stage]), _is_away)
         for name, ref in recipe.entries.items()
     ]
+
+
+def _is_away(error: Exception) -> bool:
+    from registry.server import RegistryAwayError
+
+    return isinstance(error, RegistryAwayError)
 
 
 def _register(recipe: Recipe, store: Store, name: str, row: StageStatus) -> "Entry":

@@ -23,10 +23,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.lease import TTL, Holder, Lease, LeaseLostError, claim, look
-from pipelines.patience import keep_trying
+from pipelines.patience import is_passing, keep_trying
 from pipelines.workspace import WorkSpaces
 from zoo.errors import IntegrityError
-from zoo.files import digest_folder, flush_folder, full_disk_is_an_integrity_error, home, write_json
+from zoo.files import (
+    digest_folder,
+    flush_folder,
+    full_disk_is_an_integrity_error,
+    home,
+    remove_folder,
+    write_json,
+)
 
 LOOK_EVERY = 0.3
 """Seconds between two looks whether the wait for another run is over."""
@@ -119,17 +126,16 @@ class Store:
         while self.record(key) is None:
             if stopped():
                 raise CancelledError
-            lease = keep_trying(lambda: claim(self.root, key, spaces.used(), self.ttl), OSError, IntegrityError)
+            lease = keep_trying(lambda: claim(self.root, key, spaces.used(), self.ttl), is_passing)
             if lease is None:
-                held = look(self.root, key)
+                held = keep_trying(lambda: look(self.root, key), is_passing)
                 if held:
                     waiting(held.holder)
                     sleep(LOOK_EVERY)
                 continue
             try:
-                if self.record(key) is None and (folder := spaces.open(lease.token)):
-                    shutil.rmtree(self._stage(key), ignore_errors=True)  # somebody took its record away
-                    return Workplace(lease, folder)
+                if place := keep_trying(lambda lease=lease: self._open(key, lease), is_passing):
+                    return place
             except BaseException:
                 lease.release()
                 raise
@@ -137,9 +143,16 @@ class Store:
         self._sweep(key)
         return None
 
+    def _open(self, key: str, lease: Lease) -> "Workplace | None":
+        """Null where the stage is finished, or another run has taken over since."""
+        if self._stage(key).exists() and self.record(key) is None:  # in this order: they appear together
+            remove_folder(self._stage(key))  # somebody took its record away
+        folder = None if self.record(key) else WorkSpaces(self.root / "work" / key).open(lease.token)
+        return Workplace(lease, folder) if folder else None
+
     def _leave(self, key: str, place: "Workplace") -> None:
         if place.lease.lost():
-            shutil.rmtree(place.work, ignore_errors=True)
+            remove_folder(place.work)
         place.lease.release()
         if self.record(key):
             self._sweep(key)
@@ -189,7 +202,7 @@ class Store:
         for folder in WorkSpaces(self.root / "work" / key).newest_first():
             try:
                 return json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-            except FileNotFoundError:
+            except OSError:  # not begun, or the store is away: whoever looks will look again
                 continue
         return {}
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.files import remove_folder
+
 CHECKPOINTS = "checkpoints/step-*"
 COPIED = ("metrics.jsonl", "progress.json")
 TRIES = 5
@@ -39,32 +41,31 @@ class WorkSpaces:
         if folder.exists():
             return None
         self.root.mkdir(parents=True, exist_ok=True)
-        before = next((old for old in self.newest_first() if any(old.rglob(CHECKPOINTS))), None)
-        _link(before, unfinished)
+        self._link(unfinished)
         unfinished.rename(folder)
         for other in self.root.iterdir():
-            if other != folder:
-                with suppress(NotADirectoryError):
-                    shutil.rmtree(other, ignore_errors=True)
+            number = other.name.removeprefix(".")
+            if not number.isdecimal() or int(number) < token:  # a higher one: this process stood still meanwhile
+                remove_folder(other)
         return folder
+
+    def _link(self, after: Path) -> None:
+        """Link the newest checkpoints into a new folder; whoever wrote them may still take older ones away."""
+        for attempt in range(TRIES):
+            shutil.rmtree(after, ignore_errors=True)
+            after.mkdir()
+            try:
+                before = next((old for old in self.newest_first() if any(old.rglob(CHECKPOINTS))), None)
+                if before:
+                    _link_once(before, after)
+                return
+            except (OSError, shutil.Error):
+                if attempt == TRIES - 1:
+                    raise
 
     def _folders(self) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             yield from (path for path in self.root.iterdir() if path.name.isdecimal())
-
-
-def _link(before: Path | None, after: Path) -> None:
-    """Link the newest checkpoints of one folder into another; whoever wrote them may still take older ones away."""
-    for attempt in range(TRIES):
-        shutil.rmtree(after, ignore_errors=True)
-        after.mkdir()
-        try:
-            if before:
-                _link_once(before, after)
-            return
-        except (OSError, shutil.Error):
-            if attempt == TRIES - 1:
-                raise
 
 
 def _link_once(before: Path, after: Path) -> None:

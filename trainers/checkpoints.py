@@ -19,7 +19,7 @@ from trainers.engines.base import MODULE, OPTIMIZER, Engine
 from trainers.patience import patiently
 from trainers.world import World
 from zoo.errors import IntegrityError
-from zoo.files import flush_folder, full_disk_is_an_integrity_error
+from zoo.files import flush_folder, full_disk_is_an_integrity_error, remove_folder
 
 FILE_BYTES = 256 * 2**20
 """How much the writer collects before it begins another file: what saving needs of memory beyond the training."""
@@ -35,10 +35,15 @@ class Checkpoint:
 
     def restore(self, module: nn.Module) -> None:
         """Overwrite parameters and buffers; before an engine takes hold of them and makes its shares."""
+        tensors = module.state_dict(keep_vars=True)
+        stored = {name: tensor for name, tensor in tensors.items() if f"{MODULE}/{name}" in self.files}
+        there = {tensor.data_ptr() for tensor in stored.values()}
+        for name, tensor in tensors.items():
+            if tensor.data_ptr() not in there:  # tied tensors are stored once
+                raise IntegrityError(f"the checkpoint of step {self.step} holds no {name}; delete it to begin again")
         with torch.no_grad():
-            for name, tensor in module.state_dict(keep_vars=True).items():
-                if f"{MODULE}/{name}" in self.files:  # tied tensors are stored once
-                    tensor.copy_(self._read(f"{MODULE}/{name}"))
+            for name, tensor in stored.items():
+                tensor.copy_(self._read(f"{MODULE}/{name}"))
 
     def optimizer_state(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """The optimizer's state, one parameter after the other, as `Engine.adopt` takes it."""
@@ -85,9 +90,10 @@ def _save(final: Path, engine: Engine) -> None:
     state = engine.state()
     try:
         with full_disk_is_an_integrity_error(final):
-            temporary.mkdir(parents=True)
+            final.parent.mkdir(exist_ok=True)  # not what is above: that goes when another run takes over
+            temporary.mkdir()
             _write(temporary, state)
-            shutil.rmtree(final, ignore_errors=True)
+            remove_folder(final)
             flush_folder(temporary)
             temporary.rename(final)
     except BaseException:
@@ -96,7 +102,7 @@ def _save(final: Path, engine: Engine) -> None:
             pass
         raise
     for old in _folders(final.parent)[:-2]:
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
 
 
 def _write(folder: Path, state: Iterator[tuple[str, Tensor]]) -> None:

@@ -29,6 +29,10 @@ class IntegrityError(ZooError):
     exit_code = 4
 
 
+class DiskFullError(IntegrityError):
+    """There was no space left; what was there before is whole."""
+
+
 class GateRefusedError(ZooError):
     """A promotion gate said no."""
 

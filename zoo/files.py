@@ -7,13 +7,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from safetensors import SafetensorError
 
-from zoo.errors import BadInputError, IntegrityError
+from zoo.errors import BadInputError, DiskFullError
 
 FULL = 64 * 1024
 """A disk with less than so many bytes left counts as full."""
@@ -66,6 +67,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that others may be reading: it has another name before the first of its files is gone."""
+    aside = folder.with_name(f".{folder.name.removeprefix('.')}.{uuid4().hex}")
+    with suppress(OSError):  # somebody else was faster
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def check_out(folder: Path, own: Collection[str] = ()) -> None:
     """Raise `BadInputError` where `--out FOLDER` cannot become a result whose entries are named `own`.
 
@@ -111,7 +120,7 @@ def full_disk_is_an_integrity_error(target: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:
         told = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
         if told or _free_bytes(target) < FULL:
-            raise IntegrityError(f"{target}: the disk is full; nothing was written") from error
+            raise DiskFullError(f"{target}: the disk is full; nothing was written") from error
         raise
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from filelock import FileLock
 
-from pipelines.patience import keep_trying
+from pipelines.lease import check_lease
+from pipelines.patience import is_passing, keep_trying
 from pipelines.recipe_stages import Condense
 from pipelines.stages.common import Job
 from pipelines.stages.composed import fit, wave, weit
@@ -12,9 +13,9 @@ from pipelines.stages.plain import pretrain, refine
 from pipelines.stages.scaling import tune, widen
 from pipelines.stages.trial import score, trial
 from pipelines.store import OUTPUT, STARTED
+from trainers.patience import patiently
 from trainers.world import World
 from zoo import condense
-from zoo.errors import IntegrityError
 
 TRAININGS: dict[str, Callable[[Job], None]] = {
     "pretrain": pretrain,
@@ -35,11 +36,16 @@ def run_training(job_json: str) -> None:
     world = World.current()
     # After a kill, a worker of the old run may still be writing: the new one waits until it is gone.
     lock = FileLock(job.work / "lock") if world.rank == 0 else None
-    if lock:
-        job.work.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        (job.work / STARTED).touch()
-    world.barrier()
+
+    def begin() -> None:
+        if lock:
+            if job.lease:
+                check_lease(job.lease)
+            if not lock.is_locked:
+                lock.acquire()
+            (job.work / STARTED).touch()
+
+    patiently(world, job.work, begin)
     try:
         TRAININGS[job.stage.run](job)
     finally:
@@ -54,4 +60,4 @@ def run_condense(job_json: str) -> None:
     assert isinstance(stage, Condense)
     (job.work / STARTED).touch()
     learngene = condense(job.checkpoint("weights"), stage.method)
-    keep_trying(lambda: learngene.save(job.work / OUTPUT), OSError, IntegrityError)
+    keep_trying(lambda: learngene.save(job.work / OUTPUT), is_passing)

@@ -93,7 +93,7 @@ def train_stage(
 ) -> Engine:
     """Train in the job's folder, then let the first worker `save` while parameters are whole."""
     training, execution = settings
-    report = _ProgressFile(job.work / PROGRESS, job.lease)
+    report = ProgressFile(job.work / PROGRESS, job.lease)
     engine = train(
         module, objective, data, training, execution, job.work, report, optimizer_state, score_at, at_checkpoint
     )
@@ -102,13 +102,14 @@ def train_stage(
     return engine
 
 
-class _ProgressFile:
+class ProgressFile:
     """Tells the driver how far this training is, whichever host it runs on; ends it when another run has taken over."""
 
     def __init__(self, path: Path, lease: Path | None) -> None:
         self._path, self._lease = path, lease
 
     def __call__(self, progress: Progress) -> None:
+        """Raises `LeaseLostError` where another run has taken over."""
         if self._lease:
             check_lease(self._lease)
         with suppress(OSError, IntegrityError):  # a disk that is full ends no training; the next line says more

@@ -4,11 +4,12 @@ import itertools
 import json
 from pathlib import Path
 
+from infra.growth import at_checkpoint
 from pipelines.recipe_stages import Tune, Widen
-from pipelines.stages.common import Job, task_objective, train_stage
+from pipelines.stages.common import Job, ProgressFile, task_objective, train_stage
 from pipelines.stages.optimizer_file import OPTIMIZER, read_optimizer
 from pipelines.stages.plain import save_trained
-from pipelines.store import METRICS, OUTPUT
+from pipelines.store import METRICS, OUTPUT, PROGRESS
 from trainers.config import Training
 from trainers.dataset import Dataset
 from trainers.loop import OptimizerState, train
@@ -81,7 +82,8 @@ def _try(job: Job, data: Dataset, method: MuPScaling, training: Training, folder
     module = widened(job, "weights", stage.size, method)
     objective, state = task_objective(module.arch, training), _state(job, stage, module)
     try:
-        train(module, objective, data, training, stage.resources, folder, optimizer_state=state)
+        report = ProgressFile(job.work / PROGRESS, job.lease)
+        train(module, objective, data, training, stage.resources, folder, report, state, on_checkpoint=at_checkpoint)
     except DivergedError:
         return None
     return read_metrics(folder / METRICS)[-1]["eval_loss"]

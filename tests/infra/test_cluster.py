@@ -171,6 +171,12 @@ def test_a_task_computes_with_as_many_threads_as_it_has_cpus(cluster: Cluster) -
     assert len({each["pid"] for each in found}) < 3
 
 
+def test_every_node_is_asked_also_by_a_process_that_has_computed(cluster: Cluster) -> None:
+    cluster.run(surroundings)
+    (found,) = cluster.everywhere(surroundings).values()
+    assert found["threads"] == 1
+
+
 def test_no_port_of_a_local_cluster_is_open_to_other_machines(cluster: Cluster) -> None:
     processes = psutil.Process().children(recursive=True)
     assert {address for process in processes for address in listening(process)} == {"127.0.0.1"}

@@ -3,8 +3,8 @@
 import pytest
 
 from pipelines import patience
-from pipelines.patience import keep_trying
-from zoo.errors import BadInputError, IntegrityError
+from pipelines.patience import is_passing, keep_trying
+from zoo.errors import BadInputError, DiskFullError
 
 
 @pytest.fixture(autouse=True)
@@ -26,17 +26,17 @@ class Disk:
 
 
 def test_what_is_away_for_a_while_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
-    assert keep_trying(Disk(2, IntegrityError("the disk is full")).write, IntegrityError) == "written"
+    assert keep_trying(Disk(2, DiskFullError("the disk is full")).write, is_passing) == "written"
     assert caplog.text.count("the disk is full; tried again") == 2
 
 
 def test_what_stays_away_ends_with_its_own_error() -> None:
-    with pytest.raises(IntegrityError, match="the disk is full"):
-        keep_trying(Disk(3, IntegrityError("the disk is full")).write, IntegrityError)
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        keep_trying(Disk(3, DiskFullError("the disk is full")).write, is_passing)
 
 
 def test_another_error_ends_at_once() -> None:
     disk = Disk(1, BadInputError("no"))
     with pytest.raises(BadInputError):
-        keep_trying(disk.write, IntegrityError)
+        keep_trying(disk.write, is_passing)
     assert disk.full == 0

@@ -7,6 +7,7 @@ from threading import Event
 import pytest
 
 from pipelines.store import Store
+from pipelines.workspace import WorkSpaces
 from zoo.errors import IntegrityError
 
 DESCRIPTION = {"function": "condense/1", "config": {"keep": 0.5}, "inputs": {"weights": "abc"}}
@@ -118,3 +119,32 @@ def test_who_waits_for_another_run_can_be_stopped(tmp_path: Path) -> None:
         stop.set()
         with pytest.raises(CancelledError):
             future.result(timeout=10)
+
+
+def test_a_run_that_let_go_of_its_stage_leaves_its_checkpoints_to_the_next(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.lease(KEY, lambda _: None, lambda: False) as place:
+        assert place
+        (place.work / "checkpoints/step-1").mkdir(parents=True)
+        place.lease.release()  # as an interrupt does, while the stage still runs
+        raise RuntimeError
+    with store.lease(KEY, lambda _: None, lambda: False) as place:
+        assert place
+        assert (place.work / "checkpoints/step-1").is_dir()
+
+
+def test_what_a_file_system_keeps_beside_leases_is_none(store: Store) -> None:
+    folder = store.root / "leases" / KEY
+    folder.mkdir(parents=True)
+    (folder / ".nfs000000000001").touch()
+    commit(store)
+    assert store.record(KEY)
+
+
+def test_a_folder_of_a_later_lease_is_left_alone(tmp_path: Path) -> None:
+    spaces = WorkSpaces(tmp_path)
+    assert spaces.open(1)
+    assert (later := spaces.open(3))
+    assert (late := spaces.open(2))
+    assert later.is_dir()
+    assert late.is_dir()
+    assert not (tmp_path / "1").exists()

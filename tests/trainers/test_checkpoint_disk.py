@@ -10,6 +10,7 @@ import torch
 from pico import pico_arch, pico_data
 
 from trainers import patience
+from trainers.checkpoints import Checkpoint
 from trainers.config import Execution, Training
 from trainers.loop import Progress, train
 from trainers.metrics import MetricsFile, read_metrics
@@ -81,3 +82,11 @@ def test_metrics_of_the_time_without_room_are_written_later_and_none_is_cut(smal
     (small_disk / "filler").unlink()
     metrics.flush()
     assert read_metrics(path) == [{"step": step, "loss": 0.5} for step in rows]
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_refused_whole() -> None:
+    model = torch.nn.Linear(2, 2)
+    before = model.weight.clone()
+    with pytest.raises(IntegrityError, match=r"step 8 holds no weight"):
+        Checkpoint(8, {}).restore(model)
+    assert torch.equal(model.weight, before)
