@@ -55,6 +55,7 @@ def test_every_manifest_has_only_known_fields_of_the_right_type(path: Path):
         ("raycluster.yaml", "RayCluster.spec.headGroupSpec.template.spec.serviceAccount_name", "a"),
         ("raycluster.yaml", "RayCluster.spec.headGroupSpec.template.spec.containers.0.image", 1),
         ("example/vit-cifar10.yaml", "RayJob.spec.submissionMode", "HttpMode"),
+        ("example/vit-cifar10.yaml", "RayJob.spec.metadata", {"learngene-zoo": 1}),
         ("example/vit-cifar10.yaml", "RayJob.spec.rayClusterSpec.headgroup", {}),
         ("example/vit-cifar10.yaml", "CronJob.spec.concurencyPolicy", "Forbid"),
         ("example/vit-cifar10.yaml", "CronJob.spec.suspend", "no"),
@@ -151,6 +152,20 @@ def test_every_ray_cluster_asks_for_a_token_and_runs_the_locked_ray():
     for cluster in clusters:
         assert cluster["authOptions"] == {"mode": "token"}
         assert cluster["rayVersion"] == locked[1]
+
+
+def test_a_standing_cluster_and_scheduled_runs_share_one_home_and_no_cache():
+    home = load(K8S / "settings.yaml")[0]["data"]["ZOO_HOME"]
+    found = [pod for one in documents() for pod in pods(one) if pod["serviceAccountName"] == "zoo-runner"]
+    assert len(found) == 5
+    for pod in found:
+        (container,) = pod["containers"]
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume.pop("name"): volume for volume in copy.deepcopy(pod["volumes"])}
+        assert {"configMapRef": {"name": "zoo-settings"}} in container["envFrom"]
+        assert container["workingDir"] == home
+        assert volumes[mounts[home]] == {"persistentVolumeClaim": {"claimName": "zoo-home"}}
+        assert volumes[mounts[f"{home}/cache"]] == {"emptyDir": {}}
 
 
 def test_traffic_is_denied_unless_a_policy_allows_it():
