@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from manifest_check import REFUSALS, ROOT, Manifest, check, load, pods
+from typer.main import get_command
 
 from pipelines.cli import app
 
@@ -176,10 +177,14 @@ def test_traffic_is_denied_unless_a_policy_allows_it():
     assert all("from" in rule for policy in policies.values() for rule in policy.get("ingress", []))
 
 
-def test_the_guide_names_only_files_and_verbs_that_exist():
-    guide = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
-    paths = set(re.findall(r"(?:infra|pipelines)/[\w./-]*\w", guide))
-    verbs = set(re.findall(r"(?<!-n )\bzoo (\w+)", guide))
-    known = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
+@pytest.mark.parametrize("name", ["deploy.md", "operations.md", "scale.md"])
+def test_guides_name_only_files_verbs_and_options_that_exist(name: str):
+    guide = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    rooms = "infra|pipelines|benchmarks|zoo|trainers|registry"
+    paths = re.findall(rf"(?<![\w/.-])(?:{rooms})/[\w./-]*\w", guide)
+    verbs = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
     assert [path for path in paths if not (ROOT / path).exists()] == []
-    assert {"run", "schedule"} <= verbs <= known
+    for verb, rest in re.findall(r"(?<!-n )(?<!/)\bzoo (\w+)([^|`>\n]*)", guide):
+        known = {option for parameter in verbs[verb].params for option in parameter.opts}
+        if verb != "data":  # its verbs have options of their own
+            assert set(re.findall(r"--[a-z-]+", rest)) <= known
