@@ -4,6 +4,7 @@ A run that fits one pod is a plain CronJob. A larger one is a CronJob that creat
 that `concurrencyPolicy: Forbid` holds either way. No secret is ever written into a manifest.
 """
 
+import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,18 @@ from typing import Any
 import yaml
 
 from infra.pods import FILES, Manifest, Pods, kubectl_pod, ray_pod
+from infra.resources import Resources
 from zoo.errors import BadInputError
 
 NAME_LENGTH = 47
 """Of a RayJob; the name of a CronJob may be a little longer."""
 
 _ENDED = "learngene-zoo/ended"
-_FINAL_EXIT_CODES = [2, 4, 5]  # of `zoo`: the same command would end the same way again
+# Of `zoo`: the same command would end the same way again. Not 4: it also says that the disk stayed full, and somebody
+# may make room; where it says that an artifact is damaged, another attempt reaches it in seconds and costs nothing.
+_FINAL_EXIT_CODES = [2, 5]
 _RETRIES = 2
-_HEAD = Pods(count=1, cpus=2, gpus=0)
+_HEAD = Pods(count=1, worker=Resources(cpus=2), least=1)
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class Run:
 
 
 def one_pod(groups: Sequence[Pods]) -> bool:
-    """Whether a run needs no cluster."""
-    return sum(group.count for group in groups) == 1
+    """Whether a run needs no cluster: only the nodes of a cluster have resources of other names."""
+    return sum(group.count for group in groups) == 1 and not any(group.worker.custom for group in groups)
 
 
 def scheduled(run: Run, cron: str) -> list[Manifest]:
@@ -73,6 +77,7 @@ def ray_job(run: Run) -> Manifest:
         "metadata": run.metadata("ray", admitted=True),
         "spec": {
             "entrypoint": shlex.join(run.command),
+            "metadata": {"learngene-zoo": run.name},  # for `zoo status`
             "submissionMode": "HTTPMode",
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": 60,
@@ -80,7 +85,7 @@ def ray_job(run: Run) -> Manifest:
                 "rayVersion": run.ray_version,
                 "authOptions": {"mode": "token"},
                 "headGroupSpec": {"rayStartParams": {"num-cpus": "0"}, "template": head},
-                "workerGroupSpecs": [_worker_group(run, group) for group in run.groups],
+                "workerGroupSpecs": [_worker_group(run, *each) for each in enumerate(run.groups, 1)],
             },
         },
     }
@@ -153,11 +158,17 @@ def _job(run: Run, pod: Manifest, rules: list[Manifest], *, admitted: bool) -> M
     return {"metadata": {"labels": run.metadata("schedule", admitted=admitted)["labels"]}, "spec": spec}
 
 
-def _worker_group(run: Run, group: Pods) -> Manifest:
-    name = f"cpu{group.cpus}-gpu{group.gpus}"
-    count = dict.fromkeys(("replicas", "minReplicas", "maxReplicas"), group.count)
-    template = _labelled(ray_pod("ray-worker", run.image, group, run.name), run, "ray")
-    return {"groupName": name, **count, "rayStartParams": {}, "template": template}
+def _worker_group(run: Run, number: int, group: Pods) -> Manifest:
+    worker = group.worker
+    return {
+        "groupName": f"cpu{worker.cpus}-gpu{worker.gpus}-{number}",
+        "replicas": group.count,
+        "minReplicas": group.least,
+        "maxReplicas": group.count,
+        # a word of a command line that a shell reads
+        "rayStartParams": {"resources": f"'{json.dumps(dict(worker.custom))}'"} if worker.custom else {},
+        "template": _labelled(ray_pod("ray-worker", run.image, group, run.name), run, "ray"),
+    }
 
 
 def _labelled(pod: Manifest, run: Run, component: str) -> Manifest:

@@ -4,8 +4,11 @@ The names that the pods refer to are those of `infra/k8s`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
+
+from infra.resources import GIB, Resources, holds, text
 
 Manifest = dict[str, Any]
 
@@ -16,6 +19,9 @@ HOME = "/zoo"
 KUBECTL = "registry.k8s.io/kubectl:v1.37.0"
 
 _GIB_PER_CPU, _GIB_PER_GPU = 4, 16
+"""Of a worker that does not say how much memory it needs."""
+_RAY_GIB = 2
+"""For Ray and the run itself, beside workers that say it: Kubernetes ends a pod that takes more than it asked for."""
 _NOT_ROOT = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
 _NO_RIGHTS = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 _ENVIRONMENT = [
@@ -27,31 +33,43 @@ _ENVIRONMENT = [
 
 @dataclass(frozen=True)
 class Pods:
-    """So many equal pods for workers of so many CPUs and GPUs, one in a pod."""
+    """`count` equal pods, with room for one `worker` each. The work on them can go on with `least` pods."""
 
     count: int
-    cpus: int
-    gpus: int
+    worker: Resources
+    least: int
 
     def __str__(self) -> str:
-        return f"{self.count} x ({self.cpus} CPU, {self.gpus} GPU, {self.gib} GiB)"
+        count = f"{self.least} to {self.count}" if self.least < self.count else str(self.count)
+        return f"{count} x ({text(self._capacity.amounts())})"
 
     @property
     def gib(self) -> int:
         """Memory of one pod."""
-        return self.cpus * _GIB_PER_CPU + self.gpus * _GIB_PER_GPU
+        return ceil(self.worker.memory / GIB) + _RAY_GIB if self.worker.memory else _usual_gib(self.worker)
 
-    def room(self, cpus: int, gpus: int) -> int:
-        """How many workers of another size these pods could hold."""
-        in_one = min(self.cpus // cpus, self.gpus // gpus) if gpus else self.cpus // cpus
-        return self.count * in_one
+    def joined(self, other: "Pods") -> "Pods | None":
+        """These pods with the work of `other` on them too; null where it does not fit."""
+        worker = replace(other.worker, memory=other.worker.memory or _usual_gib(other.worker) * GIB)
+        in_one = holds(self._capacity.amounts(), worker)
+        if in_one * self.count < other.count:
+            return None
+        return replace(self, least=max(self.least, ceil(other.least / in_one)))
+
+    @property
+    def _capacity(self) -> Resources:
+        return replace(self.worker, memory=self.gib * GIB)
+
+
+def _usual_gib(worker: Resources) -> int:
+    return worker.cpus * _GIB_PER_CPU + worker.gpus * _GIB_PER_GPU
 
 
 def ray_pod(container: str, image: str, size: Pods, files: str) -> Manifest:
     """A pod with the files of the config map `files`, the shared volume, a cache of its own, room for Ray's objects."""
-    amounts = {"cpu": str(size.cpus), "memory": f"{size.gib}Gi"}
-    if size.gpus:
-        amounts["nvidia.com/gpu"] = str(size.gpus)
+    amounts = {"cpu": str(size.worker.cpus), "memory": f"{size.gib}Gi"}
+    if size.worker.gpus:
+        amounts["nvidia.com/gpu"] = str(size.worker.gpus)
     volumes = {
         "files": (FILES, {"configMap": {"name": files}}),
         "home": (HOME, {"persistentVolumeClaim": {"claimName": "zoo-home"}}),
@@ -75,7 +93,7 @@ def ray_pod(container: str, image: str, size: Pods, files: str) -> Manifest:
         ],
         "volumes": [{"name": name, **source} for name, (_, source) in volumes.items()],
     }
-    if size.gpus:
+    if size.worker.gpus:
         pod["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     return {"spec": pod}
 

@@ -12,10 +12,10 @@ from cronsim import CronSim, CronSimError
 
 from infra.manifests import NAME_LENGTH, Run, check_name, one_pod, scheduled
 from infra.pods import FILES, Manifest, Pods
+from pipelines.execute import demand
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe
-from pipelines.recipe_stages import Condense
-from trainers.config import Execution
+from pipelines.recipe_stages import Condense, Stage
 from zoo.errors import BadInputError
 
 CRON_FIELDS = {
@@ -38,7 +38,17 @@ class Schedule:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
-        pods = [{"count": pod.count, "cpus": pod.cpus, "gpus": pod.gpus, "memory_gib": pod.gib} for pod in self.pods]
+        pods = [
+            {
+                "count": pod.count,
+                "least": pod.least,
+                "cpus": pod.worker.cpus,
+                "gpus": pod.worker.gpus,
+                "memory_gib": pod.gib,
+                "custom": dict(pod.worker.custom),
+            }
+            for pod in self.pods
+        ]
         return {"next": self.next, "pods": pods, "manifests": self.manifests}
 
 
@@ -66,8 +76,9 @@ def schedule(
     run = Run(
         name=name,
         namespace=namespace,
-        image=image or f"learngene-zoo:{'cuda' if any(pod.gpus for pod in pods) else 'cpu'}",
-        command=("zoo", "run", f"{FILES}/recipe.yaml", "--address", address, *sets),
+        image=image or f"learngene-zoo:{'cuda' if any(pod.worker.gpus for pod in pods) else 'cpu'}",
+        # With --events it also ends well on SIGTERM, which the first process of a pod would never see otherwise.
+        command=("zoo", "run", f"{FILES}/recipe.yaml", "--address", address, "--events", *sets),
         files={"recipe.yaml": path.read_text(encoding="utf-8")},
         groups=pods,
         ray_version=version("ray"),
@@ -78,17 +89,27 @@ def schedule(
 
 def pods_for(recipe: Recipe) -> tuple[Pods, ...]:
     """A pod for every worker of the largest stage, in groups of equal size; small stages go where they fit."""
-    stages = [stage.resources for stage in recipe.stages.values() if not isinstance(stage, Condense)]
-    needs = sorted(
-        {(stage.cpus_per_worker, stage.gpus_per_worker, stage.workers) for stage in stages or [Execution()]},
-        key=lambda need: (need[1], need[0], need[2]),
-        reverse=True,
-    )
     groups: list[Pods] = []
-    for cpus, gpus, workers in needs:
-        if not any(group.room(cpus, gpus) >= workers for group in groups):
-            groups.append(Pods(workers, cpus, gpus))
+    for alone in sorted(map(_alone, recipe.stages.values()), key=_size, reverse=True):
+        for number, group in enumerate(groups):
+            if together := group.joined(alone):
+                groups[number] = together
+                break
+        else:
+            groups.append(alone)
     return tuple(groups)
+
+
+def _alone(stage: Stage) -> Pods:
+    """What a stage would get if there were no other."""
+    least = demand(stage)
+    most = 1 if isinstance(stage, Condense) else stage.resources.workers
+    return Pods(most, least.resources, least.workers)
+
+
+def _size(pods: Pods) -> tuple[float, ...]:
+    worker = pods.worker
+    return (len(worker.custom), worker.gpus, worker.cpus, pods.gib, pods.count)
 
 
 def next_time(cron: str) -> datetime:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from manifest_check import REFUSALS, ROOT, Manifest, check, load, pods
+from typer.main import get_command
 
 from pipelines.cli import app
 
@@ -55,6 +56,7 @@ def test_every_manifest_has_only_known_fields_of_the_right_type(path: Path):
         ("raycluster.yaml", "RayCluster.spec.headGroupSpec.template.spec.serviceAccount_name", "a"),
         ("raycluster.yaml", "RayCluster.spec.headGroupSpec.template.spec.containers.0.image", 1),
         ("example/vit-cifar10.yaml", "RayJob.spec.submissionMode", "HttpMode"),
+        ("example/vit-cifar10.yaml", "RayJob.spec.metadata", {"learngene-zoo": 1}),
         ("example/vit-cifar10.yaml", "RayJob.spec.rayClusterSpec.headgroup", {}),
         ("example/vit-cifar10.yaml", "CronJob.spec.concurencyPolicy", "Forbid"),
         ("example/vit-cifar10.yaml", "CronJob.spec.suspend", "no"),
@@ -153,6 +155,20 @@ def test_every_ray_cluster_asks_for_a_token_and_runs_the_locked_ray():
         assert cluster["rayVersion"] == locked[1]
 
 
+def test_a_standing_cluster_and_scheduled_runs_share_one_home_and_no_cache():
+    home = load(K8S / "settings.yaml")[0]["data"]["ZOO_HOME"]
+    found = [pod for one in documents() for pod in pods(one) if pod["serviceAccountName"] == "zoo-runner"]
+    assert len(found) == 5
+    for pod in found:
+        (container,) = pod["containers"]
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume.pop("name"): volume for volume in copy.deepcopy(pod["volumes"])}
+        assert {"configMapRef": {"name": "zoo-settings"}} in container["envFrom"]
+        assert container["workingDir"] == home
+        assert volumes[mounts[home]] == {"persistentVolumeClaim": {"claimName": "zoo-home"}}
+        assert volumes[mounts[f"{home}/cache"]] == {"emptyDir": {}}
+
+
 def test_traffic_is_denied_unless_a_policy_allows_it():
     policies = {one["metadata"]["name"]: one["spec"] for one in documents() if one["kind"] == "NetworkPolicy"}
     assert policies["zoo-default"]["podSelector"] == {}
@@ -161,10 +177,14 @@ def test_traffic_is_denied_unless_a_policy_allows_it():
     assert all("from" in rule for policy in policies.values() for rule in policy.get("ingress", []))
 
 
-def test_the_guide_names_only_files_and_verbs_that_exist():
-    guide = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
-    paths = set(re.findall(r"(?:infra|pipelines)/[\w./-]*\w", guide))
-    verbs = set(re.findall(r"(?<!-n )\bzoo (\w+)", guide))
-    known = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
+@pytest.mark.parametrize("name", ["deploy.md", "operations.md", "scale.md"])
+def test_guides_name_only_files_verbs_and_options_that_exist(name: str):
+    guide = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    rooms = "infra|pipelines|benchmarks|zoo|trainers|registry"
+    paths = re.findall(rf"(?<![\w/.-])(?:{rooms})/[\w./-]*\w", guide)
+    verbs = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
     assert [path for path in paths if not (ROOT / path).exists()] == []
-    assert {"run", "schedule"} <= verbs <= known
+    for verb, rest in re.findall(r"(?<!-n )(?<!/)\bzoo (\w+)([^|`>\n]*)", guide):
+        known = {option for parameter in verbs[verb].params for option in parameter.opts}
+        if verb != "data":  # its verbs have options of their own
+            assert set(re.findall(r"--[a-z-]+", rest)) <= known

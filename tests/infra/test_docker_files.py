@@ -13,6 +13,8 @@ import yaml
 from compose_spec import PyCompose
 from manifest_check import ROOT
 
+from pipelines.lease import TTL
+
 DOCKER = ROOT / "infra/docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 FILES = ("compose.yaml", "compose.gpu.yaml")
@@ -115,6 +117,15 @@ def test_ray_asks_for_a_token_and_nothing_is_published_beyond_loopback():
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
     assert "--app-name=basic-auth" in services["registry"]["command"]
+
+
+def test_kubernetes_and_compose_find_a_lost_node_before_its_leases_end():
+    settings = yaml.safe_load((ROOT / "infra/k8s/settings.yaml").read_text())["data"]
+    for variables in (settings, compose()["services"]["head"]["environment"]):
+        period, timeout, misses = (
+            int(variables[f"RAY_health_check_{name}"]) for name in ("period_ms", "timeout_ms", "failure_threshold")
+        )
+        assert misses * (period + timeout) <= TTL * 1000
 
 
 def test_kubernetes_and_compose_give_mlflow_the_same_users():

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from infra.pods import Pods
+from infra.resources import GIB, Resources
 from pipelines.recipe_file import load_recipe
 from pipelines.schedule import Schedule, next_time, pods_for, schedule
 from zoo.errors import BadInputError
@@ -58,13 +59,20 @@ def test_every_stage_fits_and_small_ones_need_no_pods_of_their_own(
     tmp_path: Path, needs: list[tuple[int, int, int]], groups: list[tuple[int, int, int]]
 ):
     found = pods_for(load_recipe(recipe_file(tmp_path, *needs)))
-    assert found == tuple(Pods(*group) for group in groups)
+    assert found == tuple(Pods(count, Resources(cpus, gpus), count) for count, cpus, gpus in groups)
+
+
+def test_pods_follow_the_memory_the_custom_resources_and_the_least_number_of_workers(tmp_path: Path):
+    path = recipe_file(tmp_path, (4, 2, 1), (1, 1, 0))
+    sets = ("memory=6GiB", "custom.A100=1", "min_workers=2")
+    recipe = load_recipe(path, tuple(f"stages.s0.resources.{text}" for text in sets))
+    assert pods_for(recipe) == (Pods(4, Resources(2, 1, 6 * GIB, {"A100": 1}), 2),)
 
 
 def test_a_single_worker_is_a_pod_with_ray_inside(tmp_path: Path):
     files, job = scheduled(recipe_file(tmp_path, (1, 2, 0))).manifests
     container = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
-    assert container["command"] == ["zoo", "run", "/etc/zoo/recipe.yaml", "--address", "local"]
+    assert container["command"] == ["zoo", "run", "/etc/zoo/recipe.yaml", "--address", "local", "--events"]
     assert container["image"] == "learngene-zoo:cpu"
     assert files["data"].keys() == {"recipe.yaml"}
 
@@ -75,7 +83,8 @@ def test_several_workers_are_a_ray_cluster_that_the_run_finds(tmp_path: Path):
     (files, _) = made.manifests
     job = yaml.safe_load(files["data"]["rayjob.yaml"])
     assert job["metadata"]["namespace"] == "m"
-    assert job["spec"]["entrypoint"] == "zoo run /etc/zoo/recipe.yaml --address auto --set stages.s0.train.lr=0.1"
+    run = "zoo run /etc/zoo/recipe.yaml --address auto --events --set stages.s0.train.lr=0.1"
+    assert job["spec"]["entrypoint"] == run
     worker = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
     assert worker["image"] == "learngene-zoo:cuda"
     assert files["data"]["recipe.yaml"] == path.read_text()
@@ -156,5 +165,5 @@ def test_the_verb_answers_programs_writes_files_and_never_loads_ray(tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     answer = json.loads(out.read_text())
     assert done.stdout == ""
-    assert answer["pods"] == [{"count": 2, "cpus": 1, "gpus": 0, "memory_gib": 4}]
+    assert answer["pods"] == [{"count": 2, "least": 2, "cpus": 1, "gpus": 0, "memory_gib": 4, "custom": {}}]
     assert [one["kind"] for one in answer["manifests"]] == ["ConfigMap", "CronJob"]
