@@ -22,12 +22,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import requests
-from ray.dashboard.modules.job.pydantic_models import JobDetails
-from ray.exceptions import AuthenticationError
-from ray.job_submission import JobSubmissionClient
 
-from infra.session import forget_token
+from infra.session import forget_token, ray_settings
 from zoo.errors import BadInputError, NotFoundError
+
+with ray_settings():  # some of them count when Ray is imported, and a private cluster may follow in this process
+    from ray.dashboard.modules.job.pydantic_models import JobDetails
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
 
 ANSWER_SECONDS = 10
 """How long the server may take for one answer."""

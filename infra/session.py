@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -168,6 +168,11 @@ def _check_loopback() -> None:
 
     if (address := ray.util.get_node_ip_address()) != "127.0.0.1":
         raise RuntimeError(f"Ray listens on {address}: ray was imported before `connect` could bind it to loopback")
+
+
+def ray_settings() -> AbstractContextManager[None]:
+    """Inside, Ray finds the settings that all our connections share."""
+    return _settings(_SETTINGS)
 
 
 @contextmanager
