@@ -1,7 +1,7 @@
 """Writing to the registry: a learngene becomes a version, an alias is set, a training curve is kept.
 
 What is written, in this order: a run and a logged model with the numbers (no entry shows them yet), then the
-model version with all its tags in one step (now it is an entry), then the mark that all is there. A process
+model version with all its tags in one step (now it is an entry), then the marks that all is there and is new. A process
 that dies in between leaves no entry or a whole one, and registering again goes on from there.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.entries import EXPERIMENT, OURS, Entry, find_entry, models_of, newest
+from registry.mirror import touch
 from registry.refs import known, parse_alias, parse_name
 from registry.server import artifacts, connect, lock
 from zoo.errors import BadInputError, IntegrityError
@@ -100,6 +101,7 @@ def log_evidence(entry: Entry, numbers: Mapping[str, float], folder: Path, place
         _log_numbers(client, run_id, model, checked)
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
             client.log_artifact(run_id, str(path), place)
+        touch(client, entry.name)
     return find_entry(entry.ref)
 
 
@@ -128,6 +130,7 @@ def _register(client: "MlflowClient", name: str, texts: dict[str, str], numbers:
             client.set_model_version_tag(name, str(version.version), key, text)
     client.finalize_logged_model(model.model_id, "READY")
     client.update_run(run_id, "FINISHED")
+    touch(client, name)
     return version
 
 
@@ -209,6 +212,8 @@ def _own_tags(manifest: "Manifest", folder: Path) -> dict[str, str]:
         "method": manifest.method.name,
         "parameters": str(manifest.parameters),
         "legal": canonical_json(manifest.legal.model_dump(mode="json")),
+        "config": canonical_json(manifest.config),
+        "size": canonical_json(manifest.size.model_dump(mode="json")),
         "parents": canonical_json(manifest.parents),
     }
     return {OURS + key: text for key, text in tags.items()}
