@@ -45,6 +45,7 @@ class Mirror:
     _seen: int = 0  # the newest stamp of MLflow that is in here
     _swept: float = 0.0  # when everything was read
     _counter: bytes | None = None  # of the SQLite file, as it was before we read
+    _checked: set[str] = field(default_factory=set)  # names that were compared with the file in this state
 
     def refresh(self) -> None:
         """Read what changed since the last time; all of it the first time, and every `SWEEP_SECONDS`."""
@@ -56,8 +57,9 @@ class Mirror:
         counter = _change_counter(self.uri)
         with connect() as client:
             changed = None if due else self._changed(client)
-            self._read(client, None if changed is None or len(changed) > MANY else changed)
-        self._counter = counter
+            whole = changed is None or len(changed) > MANY
+            self._read(client, None if whole else changed)
+        self._counter, self._checked = counter, set(self.names) if whole else set()
 
     @property
     def is_current(self) -> bool:
@@ -66,11 +68,13 @@ class Mirror:
 
     def check(self, names: Collection[str]) -> bool:
         """Whether these names are in MLflow as they are here; those that are not are read again."""
-        if not names or self.is_current:
+        names = set(names) - self._checked if self.is_current else names
+        if not names:
             return True
         with connect() as client:
             differ = self._differing(client.search_registered_models(among(names), len(names)), names)
             self._read(client, differ)
+        self._checked.update(names)
         return not differ
 
     def _load(self) -> None:

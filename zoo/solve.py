@@ -137,9 +137,12 @@ def solve(
 
     Raises `BadInputError` if no legal size fits; the message names the smallest.
     """
-    sizes = Sizes(source, legal, within)
-    fills = sizes.best(budget, limit)
-    return fills or _refuse(sizes, budget)
+    return fullest(Sizes(source, legal, within), budget, limit)
+
+
+def fullest(sizes: Sizes, budget: Budget, limit: int) -> list[Fill]:
+    """`solve` of sizes that may have been counted already."""
+    return sizes.best(budget, limit) or _refuse(sizes, budget)
 
 
 def fill(source: Architecture, size: Size, budget: Budget) -> Fill:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from registry.entries import EXPERIMENT, find_entry, list_entries
+from registry.promote import set_alias
 from registry.pull import pull
-from registry.register import log_evidence, log_training, register, set_alias
+from registry.register import log_evidence, log_training, register
 from registry.server import connect
 from zoo.errors import NotFoundError
 
