@@ -1,13 +1,11 @@
 """Finding: the learngenes that answer a question, the sizes that fill the budget, in the order of the evidence."""
 
-import multiprocessing
-import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from registry_races import others_are_seen, refs
 
 import registry
 from registry import mirror
@@ -26,10 +24,6 @@ from zoo.solve import Budget, solve
 
 MakeLearngene = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("ready_home")
-
-
-def refs(**question: Any) -> list[str]:
-    return [found.entry.ref for found in registry.find(**question).found]
 
 
 @pytest.fixture
@@ -168,45 +162,6 @@ def test_an_entry_of_an_older_version_is_found_but_not_sized(
 def test_an_illegal_question_is_refused(question: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         registry.find(**question)
-
-
-def _elsewhere(home: Path, uri: str | None, what: str, *args: Any) -> None:
-    """What another process does: with our verbs, or with MLflow alone."""
-    os.environ["ZOO_HOME"] = str(home)
-    if uri:
-        os.environ["MLFLOW_TRACKING_URI"] = uri
-    if what == "register":
-        register(*args, metrics={})
-    elif what == "set_alias":
-        set_alias(*args)
-    else:
-        with connect() as client:
-            getattr(client, what)(*args)
-
-
-def others_are_seen(home: Path, uri: str | None, make: MakeLearngene, name: str) -> None:
-    """Every change by another process shows in the very next answer."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as other:
-        _others_are_seen(lambda *action: other.submit(_elsewhere, home, uri, *action).result(), make, name)
-
-
-def _others_are_seen(act: Callable[..., None], make: MakeLearngene, name: str) -> None:
-    tags = {"of": name}
-    for seed in (11, 12):
-        register(make(seed), name, metrics={}, tags=tags)
-    assert refs(tags=tags, order_by="newest") == [f"{name}:2", f"{name}:1"]
-    act("set_alias", name, "champion", 2)
-    assert refs(tags=tags, alias="champion") == [f"{name}:2"]
-    act("set_alias", name, "champion", 1)
-    assert refs(tags=tags, alias="champion") == [f"{name}:1"]
-    act("register", make(13), f"{name}.more")
-    assert f"{name}.more:1" in refs(order_by="newest")
-    act("delete_model_version", name, "2")
-    assert refs(tags=tags) == [f"{name}:1"]
-    act("set_registered_model_alias", name, "by-hand", "1")  # sets no stamp: the names of an answer are compared
-    assert registry.find(tags=tags).found[0].entry.aliases == ("by-hand", "champion")
-    act("delete_registered_model", name)
-    assert refs(tags=tags) == []
 
 
 @pytest.mark.slow

@@ -1,26 +1,22 @@
 """Promotion: through gates, one at a time, with a log that says what happened, and back in one step."""
 
 import json
-import multiprocessing
-import os
 from collections.abc import Callable
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from registry_races import aliases, eight_promoters
 
-from registry.entries import Entry, find_entry, list_entries
+from registry.entries import Entry, list_entries
 from registry.gate import Gate, judge, load_gate
-from registry.history import State
 from registry.promote import history, promote, rollback, set_alias
 from registry.register import log_evidence, register
 from registry.server import connect
-from zoo.errors import BadInputError, GateRefusedError, NotFoundError, ZooError
+from zoo.errors import BadInputError, GateRefusedError, NotFoundError
 
 MakeLearngene = Callable[..., Path]
-PROMOTERS, START_SECONDS = 8, 120
 GATE = Gate(bench="b", metric="accuracy", sizes=("1x8", "2x8"), gain=0.01, worse=0.02)
 pytestmark = pytest.mark.usefixtures("ready_home")
 
@@ -37,10 +33,6 @@ def scored(learngene: MakeLearngene, tmp_path: Path) -> Callable[..., Entry]:
         return log_evidence(entry, numbers, tmp_path / "report", "bench/b")
 
     return make
-
-
-def aliases(name: str = "vit") -> dict[str, int]:
-    return {alias: entry.version for entry in list_entries(name) for alias in entry.aliases}
 
 
 def story(name: str = "vit") -> list[tuple[int | None, int, str]]:
@@ -267,48 +259,6 @@ def test_a_champion_that_is_deleted_is_no_obstacle(learngene: MakeLearngene) -> 
         rollback("vit")
     promote("vit:1")
     assert aliases() == {"champion": 1, "previous": 3}
-
-
-def _promotes(barrier: Barrier, home: Path, uri: str | None, version: int) -> None:
-    os.environ["ZOO_HOME"] = str(home)
-    if uri:
-        os.environ["MLFLOW_TRACKING_URI"] = uri
-    from registry import promote as module
-
-    real = module.append
-
-    def at_once(*args: Any) -> State:  # all have decided before the first one writes
-        barrier.wait(START_SECONDS)
-        return real(*args)
-
-    module.append = at_once
-    try:
-        promote(f"race:{version}")
-    except ZooError as error:
-        assert "another promotion was faster" in str(error), error
-        raise SystemExit(1) from None
-
-
-def eight_promoters(home: Path, uri: str | None, make: MakeLearngene) -> None:
-    """One wins, seven are told, and what the log says is what the aliases say."""
-    for seed in range(PROMOTERS):
-        register(make(seed), "race", metrics={})
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["registry.promote", "mlflow.store.tracking.sqlalchemy_store"])
-    barrier = context.Barrier(PROMOTERS)
-    workers = [context.Process(target=_promotes, args=(barrier, home, uri, i + 1)) for i in range(PROMOTERS)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    codes = [worker.exitcode for worker in workers]
-    assert sorted(codes, key=str) == [0] + [1] * (PROMOTERS - 1)
-    winner = codes.index(0) + 1
-    assert aliases("race") == {"champion": winner}
-    assert [(event.record.to, event.outcome) for event in history("race") if event.outcome != "lost"] == [
-        (winner, "done")
-    ]
-    assert find_entry("race").version == winner
 
 
 @pytest.mark.slow
