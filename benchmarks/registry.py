@@ -40,8 +40,10 @@ from zoo.manifest import TENSORS
 from zoo.methods.front import Front
 from zoo.size import Size
 
-P50, P95 = 50.0, 100.0
-"""What a budget query may take, in milliseconds."""
+WARM = 50.0, 100.0
+"""What half of the budget queries may take, and 95 % of them, in milliseconds."""
+LIVE = 250.0, 500.0
+"""The same for what reads a name from MLflow: `show`, and a query after somebody wrote."""
 HASH = 1.25
 """What a warm pull may take against hashing its file alone."""
 CONFIG = {"img_size": 32, "patch_size": 8, "in_chans": 3, "num_classes": 10}
@@ -124,15 +126,15 @@ def _queries(load: Load, where: str, like: Entry) -> list[Row]:
     warm = _times(load.queries, ask)
     after = _times(load.queries // 4, ask, before=touched)
     return [
-        *_quantiles(f"find, {load.versions} versions, {where}", warm),
-        *_quantiles(f"find after a change, {where}", after),
+        *_quantiles(f"find, {load.versions} versions, {where}", warm, WARM),
+        *_quantiles(f"find after a change, {where}", after, LIVE),
     ]
 
 
 def _shows(load: Load, where: str) -> list[Row]:
     names = [f"filled.{i}:1" for i in range(load.versions // 10)]
     rng = default_rng(SEED)
-    return _quantiles(f"show, {where}", _times(load.queries // 2, lambda: find_entry(str(rng.choice(names)))))
+    return _quantiles(f"show, {where}", _times(load.queries // 2, lambda: find_entry(str(rng.choice(names)))), LIVE)
 
 
 def _pulls(load: Load, where: str, folder: Path) -> list[Row]:
@@ -158,7 +160,7 @@ def _writers(load: Load, where: str, folder: Path) -> list[Row]:
     shared = learngene(folder / "shared", 10**6, 16, 1)
     context = multiprocessing.get_context("forkserver")
     workers = [
-        context.Process(target=_write, args=(folder / f"writer{i}", i * load.each, load.each, shared))
+        context.Process(target=_write, args=(_place(), folder / f"writer{i}", i * load.each, load.each, shared))
         for i in range(load.writers)
     ]
     begin = perf_counter()
@@ -171,7 +173,8 @@ def _writers(load: Load, where: str, folder: Path) -> list[Row]:
     return [at_most(0.0, name=name, ours=wrong, baseline=1, unit="versions")]
 
 
-def _write(folder: Path, first: int, count: int, shared: Path) -> None:
+def _write(place: dict[str, str], folder: Path, first: int, count: int, shared: Path) -> None:
+    os.environ.update(place)
     torch.set_num_threads(THREADS)
     for seed in range(first, first + count):
         register(learngene(folder / str(seed), 1000 + seed, 16, 1), "written", metrics={"accuracy": seed / 1e6})
@@ -181,7 +184,7 @@ def _write(folder: Path, first: int, count: int, shared: Path) -> None:
 def _promoters(load: Load, where: str) -> list[Row]:
     context = multiprocessing.get_context("forkserver")
     barrier = context.Barrier(load.promoters)
-    codes = _run([context.Process(target=_promote, args=(i + 1, barrier)) for i in range(load.promoters)])
+    codes = _run([context.Process(target=_promote, args=(_place(), i + 1, barrier)) for i in range(load.promoters)])
     done = [event.record.to for event in history("filled.0") if event.outcome == "done"]
     champion = [entry.version for entry in versions("filled.0") if "champion" in entry.aliases]
     unsound = abs(codes.count(0) - len(done)) + codes.count(1) + (champion != done[-1:])
@@ -190,13 +193,19 @@ def _promoters(load: Load, where: str) -> list[Row]:
     return [at_most(0.0, name=name, ours=unsound, baseline=1, unit="promotions")]
 
 
-def _promote(version: int, barrier: Barrier) -> None:
+def _promote(place: dict[str, str], version: int, barrier: Barrier) -> None:
+    os.environ.update(place)
     find_entry("filled.0:1")  # everything is imported
     barrier.wait(600)
     try:
         promote(f"filled.0:{version}")
     except ZooError as error:
         sys.exit(3 if "another promotion was faster" in str(error) else 1)
+
+
+def _place() -> dict[str, str]:
+    """Where the registry is; a fork server has the environment of its own start."""
+    return {key: os.environ[key] for key in ("ZOO_HOME", "MLFLOW_TRACKING_URI") if key in os.environ}
 
 
 def _run(workers: Sequence[BaseProcess]) -> list[int | None]:
@@ -218,11 +227,11 @@ def _times(count: int, work: Callable[[], object], before: Callable[[], object] 
     return times
 
 
-def _quantiles(name: str, times: list[float]) -> list[Row]:
+def _quantiles(name: str, times: list[float], target: tuple[float, float]) -> list[Row]:
     p95 = quantiles(times, n=20)[-1]
     return [
-        at_most(1.0, name=f"{name}, p50", ours=median(times), baseline=P50, unit="ms"),
-        at_most(1.0, name=f"{name}, p95", ours=p95, baseline=P95, unit="ms"),
+        at_most(1.0, name=f"{name}, p50", ours=median(times), baseline=target[0], unit="ms"),
+        at_most(1.0, name=f"{name}, p95", ours=p95, baseline=target[1], unit="ms"),
     ]
 
 

@@ -9,9 +9,10 @@ everything is read again every `SWEEP_SECONDS`. An SQLite file that was not writ
 """
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,19 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS = 600
 OVERLAP_MS = 10_000  # commits are seen late, and the clocks of a server's replicas differ
-RECENT = 20  # changed models that are asked for at once
+RECENT = 5  # changed models that are asked for at once
 MANY = 100  # with more changed names than this, everything is read
+
+
+Connected = Callable[[], "MlflowClient"]
+"""Connects at its first call; later ones give the same client."""
+
+
+@contextmanager
+def when_needed() -> Iterator[Connected]:
+    """Yield what connects to the registry only if it is called: an SQLite file that nobody wrote to is not opened."""
+    with ExitStack() as stack:
+        yield cache(lambda: stack.enter_context(connect()))
 
 
 def touch(client: "MlflowClient", name: str) -> None:
@@ -47,7 +59,7 @@ class Mirror:
     _counter: bytes | None = None  # of the SQLite file, as it was before we read
     _checked: set[str] = field(default_factory=set)  # names that were compared with the file in this state
 
-    def refresh(self) -> None:
+    def refresh(self, connected: Connected) -> None:
         """Read what changed since the last time; all of it the first time, and every `SWEEP_SECONDS`."""
         if not self.generation:
             self._load()
@@ -55,10 +67,10 @@ class Mirror:
         if not due and self.is_current:
             return
         counter = _change_counter(self.uri)
-        with connect() as client:
-            changed = None if due else self._changed(client)
-            whole = changed is None or len(changed) > MANY
-            self._read(client, None if whole else changed)
+        client = connected()
+        changed = None if due else self._changed(client)
+        whole = changed is None or len(changed) > MANY
+        self._read(client, None if whole else changed)
         self._counter, self._checked = counter, set(self.names) if whole else set()
 
     @property
@@ -66,14 +78,14 @@ class Mirror:
         """Whether an SQLite file says that nobody wrote since we read (a server cannot)."""
         return self._counter is not None and self._counter == _change_counter(self.uri)
 
-    def check(self, names: Collection[str]) -> bool:
+    def check(self, connected: Connected, names: Collection[str]) -> bool:
         """Whether these names are in MLflow as they are here; those that are not are read again."""
         names = set(names) - self._checked if self.is_current else names
         if not names:
             return True
-        with connect() as client:
-            differ = self._differing(client.search_registered_models(among(names), len(names)), names)
-            self._read(client, differ)
+        client = connected()
+        differ = self._differing(client.search_registered_models(among(names), len(names)), names)
+        self._read(client, differ)
         self._checked.update(names)
         return not differ
 

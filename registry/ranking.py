@@ -18,6 +18,7 @@ from zoo.solve import Budget, Fill, Sizes, fill, sizes_of
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+ALL = slice(None)
 EXACT = -1.0  # nearer than any other size
 
 
@@ -69,9 +70,10 @@ class Ranking:
 
     def evidence(self, row: int, question: Question, size: Fill | None) -> list[Evidence]:
         """What was measured for a question on models of the entry in a row, the nearest size first."""
-        usable = self._usable(question) & (self._all.owner == row)
-        distances = self._distances(question, {self.shape(row): size} if size else {})
-        return [self._all.evidence[i] for i in sorted(np.flatnonzero(usable), key=lambda i: distances[i])]
+        part = slice(*np.searchsorted(self._all.owner, [row, row + 1]))
+        distances = self._distances(question, {self.shape(row): size} if size else {}, part)
+        usable = np.flatnonzero(self._usable(question, part))
+        return [self._all.evidence[part][i] for i in usable[np.argsort(distances[usable], kind="stable")]]
 
     @property
     def uncounted(self) -> list[str]:
@@ -118,34 +120,36 @@ class Ranking:
         values[self._all.owner[nearest]] = self._number(question)[nearest]  # the last one that is written stays
         return values
 
-    def _usable(self, question: Question) -> Bools:
+    def _usable(self, question: Question, part: slice = ALL) -> Bools:
         """Which rows of evidence speak to a question."""
         columns, words = self._all, self._words
-        usable = ~np.isnan(self._number(question))
+        usable = ~np.isnan(self._number(question, part))
         if question.metric is not None:
-            usable &= columns.metric == words.metrics.numbers.get(question.metric, -1)
+            usable &= columns.metric[part] == words.metrics.numbers.get(question.metric, -1)
         if question.task is not None:
-            named = _about(words.benches, question.task)[columns.bench]
-            usable &= named | (columns.own & _about(words.about, question.task)[columns.about[columns.owner]])
+            named = _about(words.benches, question.task)[columns.bench[part]]
+            about = _about(words.about, question.task)[columns.about[columns.owner[part]]]
+            usable &= named | (columns.own[part] & about)
         return usable
 
-    def _number(self, question: Question) -> Floats:
+    def _number(self, question: Question, part: slice = ALL) -> Floats:
         """What a row of evidence says, the larger the better."""
         if question.order_by != "metric":
-            return self._all.speed_up
-        return -self._all.score if lower_is_better(question.metric or "") else self._all.score
+            return self._all.speed_up[part]
+        score = self._all.score[part]
+        return -score if lower_is_better(question.metric or "") else score
 
-    def _distances(self, question: Question, fills: dict[int, Fill | None]) -> Floats:
+    def _distances(self, question: Question, fills: dict[int, Fill | None], part: slice = ALL) -> Floats:
         """How far each row of evidence is from the size asked for, in log parameters; without one, the best first."""
         columns, asked = self._all, np.full((3, len(self._words.shapes.texts)), np.nan)
         if not fills:
-            return -self._number(question)
+            return -self._number(question, part)
         for shape, found in fills.items():
             if found:
                 asked[:, shape] = found.size.depth, found.size.width, found.parameters
-        depth, width, parameters = asked[:, columns.shape[columns.owner]]
-        exact = (columns.depth == depth) & (columns.width == width)
-        return np.where(exact, EXACT, np.abs(np.log(columns.parameters / parameters)))
+        depth, width, parameters = asked[:, columns.shape[columns.owner[part]]]
+        exact = (columns.depth[part] == depth) & (columns.width[part] == width)
+        return np.where(exact, EXACT, np.abs(np.log(columns.parameters[part] / parameters)))
 
 
 @lru_cache(maxsize=100_000)

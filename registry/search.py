@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from registry.entries import Entry, warn_of
 from registry.evidence import Evidence
-from registry.mirror import Mirror
+from registry.mirror import Mirror, when_needed
 from registry.refs import known
 from registry.server import tracking_uri
 from zoo.errors import BadInputError, ZooError
@@ -150,13 +150,14 @@ def find(
 def answer(question: Question) -> Page:
     """The answer to a question (`find`)."""
     mirror = _mirror(tracking_uri(), str(home()))
-    for _ in range(TRIES):
-        mirror.refresh()
-        ranking = _ranking(mirror)
-        page = _page(ranking, question)
-        if mirror.check({found.entry.name for found in page.found}):
-            _warn(ranking, question)
-            return page
+    with when_needed() as connected:
+        for _ in range(TRIES):
+            mirror.refresh(connected)
+            ranking = _ranking(mirror)
+            page = _page(ranking, question)
+            if mirror.check(connected, {found.entry.name for found in page.found}):
+                _warn(ranking, question)
+                return page
     raise ZooError(f"the registry changed {TRIES} times while it was asked; ask again")
 
 

@@ -176,7 +176,8 @@ def test_a_mirror_that_is_gone_or_damaged_is_made_again(ready_home: Path, learng
     for spoil in (file.unlink, lambda: file.write_bytes(b"no database at all" * 99)):
         spoil()
         fresh = mirror.Mirror(f"sqlite:///{ready_home / 'registry.db'}")
-        fresh.refresh()
+        with mirror.when_needed() as connected:
+            fresh.refresh(connected)
         assert [shelved.entries[0]["digest"] for shelved in fresh.names.values()] == [entry.digest]
 
 
@@ -192,7 +193,8 @@ def test_a_new_process_goes_on_from_the_file(
     monkeypatch.setattr(mirror, "OVERLAP_MS", 0)
     monkeypatch.setattr(mirror, "read", lambda client, names: read.append(names) or real(client, names))
     fresh = mirror.Mirror(f"sqlite:///{ready_home / 'registry.db'}")
-    fresh.refresh()
+    with mirror.when_needed() as connected:
+        fresh.refresh(connected)
     assert sorted(fresh.names) == ["vit.1", "vit.2", "vit.3"]
     assert read == [{"vit.3"}]
 
