@@ -29,11 +29,15 @@ def aliases(name: str = "vit") -> dict[str, int]:
     return {alias: entry.version for entry in list_entries(name) for alias in entry.aliases}
 
 
+def _be_at(home: Path, uri: str | None) -> None:
+    """A fork server has the environment of its own start."""
+    os.environ["ZOO_HOME"] = str(home)
+    os.environ["MLFLOW_TRACKING_URI"] = uri or ""
+
+
 def _elsewhere(home: Path, uri: str | None, what: str, *args: Any) -> None:
     """What another process does: with our verbs, or with MLflow alone."""
-    os.environ["ZOO_HOME"] = str(home)
-    if uri:
-        os.environ["MLFLOW_TRACKING_URI"] = uri
+    _be_at(home, uri)
     if what == "register":
         register(*args, metrics={})
     elif what == "set_alias":
@@ -69,9 +73,7 @@ def _others_are_seen(act: Callable[..., None], make: MakeLearngene, name: str) -
 
 
 def _promotes(barrier: Barrier, home: Path, uri: str | None, version: int) -> None:
-    os.environ["ZOO_HOME"] = str(home)
-    if uri:
-        os.environ["MLFLOW_TRACKING_URI"] = uri
+    _be_at(home, uri)
     from registry import promote as module
 
     real = module.append
