@@ -4,7 +4,7 @@ MLflow stays the truth: the mirror is `home()/cache/registry/*.db`, and may be d
 `last_updated_timestamp` of a registered model when a version is made or deleted, and at nothing else; so whatever we
 write ends with `touch`, which sets it too. A question reads the models that changed last, with some overlap, and then
 reads again the names whose stamp is another one. What others change past us (an alias or a tag set by hand, a name
-deleted as a whole) sets no stamp: the names of an answer are therefore compared with MLflow (`differing`), and
+deleted as a whole) sets no stamp: the names of an answer are therefore compared with MLflow (`check`), and
 everything is read again every `SWEEP_SECONDS`. An SQLite file that was not written since is not asked at all.
 """
 
@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from registry.entries import OWN, Entry, Shelf, among, pages, read
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 SWEEP_SECONDS = 600
 OVERLAP_MS = 10_000  # commits are seen late, and the clocks of a server's replicas differ
 RECENT = 5  # changed models that are asked for at once
-MANY = 100  # with more changed names than this, everything is read
-
+MANY = 40  # names in one request, which is an address; with more changed names than this, everything is read
 
 Connected = Callable[[], "MlflowClient"]
 """Connects at its first call; later ones give the same client."""
@@ -54,6 +54,7 @@ class Mirror:
     uri: str
     names: dict[str, Shelved] = field(default_factory=dict)
     generation: int = 0
+    lock: Lock = field(default_factory=Lock)  # one question at a time, where threads ask
     _seen: int = 0  # the newest stamp of MLflow that is in here
     _swept: float = 0.0  # when everything was read
     _counter: bytes | None = None  # of the SQLite file, as it was before we read
@@ -64,7 +65,7 @@ class Mirror:
         if not self.generation:
             self._load()
         due = not 0 <= time.time() - self._swept < SWEEP_SECONDS
-        if not due and self.is_current:
+        if self.is_current and (not due or self._checked >= self.names.keys()):
             return
         counter = _change_counter(self.uri)
         client = connected()
@@ -84,8 +85,11 @@ class Mirror:
         if not names:
             return True
         client = connected()
-        differ = self._differing(client.search_registered_models(among(names), len(names)), names)
-        self._read(client, differ)
+        asked = sorted(names)
+        parts = [asked[i : i + MANY] for i in range(0, len(asked), MANY)]
+        live = [model for part in parts for model in client.search_registered_models(among(part), MANY)]
+        differ = self._differing(live, names)
+        self._read(client, differ if len(differ) <= MANY else None)
         self._checked.update(names)
         return not differ
 

@@ -150,7 +150,7 @@ def find(
 def answer(question: Question) -> Page:
     """The answer to a question (`find`)."""
     mirror = _mirror(tracking_uri(), str(home()))
-    with when_needed() as connected:
+    with mirror.lock, when_needed() as connected:
         for _ in range(TRIES):
             mirror.refresh(connected)
             ranking = _ranking(mirror)
