@@ -91,6 +91,8 @@ def test_a_candidate_that_is_promoted_is_a_candidate_no_more(scored: Callable[..
     ("scores", "gate", "fails"),
     [
         ((0.52, 0.52), {}, None),
+        ((0.48, 0.6), {}, None),  # worse by just what is allowed
+        ((0.51, 0.51), {}, None),  # better by just what is asked for
         ((0.505, 0.505), {}, "mean: accuracy 0.505 against the champion's 0.5, asked for is a gain of 0.01"),
         ((0.6,), {}, "2x8: accuracy was not measured in bench 'b'"),
         ((0.6, 0.6), {"bench": "c"}, "1x8: accuracy was not measured in bench 'c'"),
