@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.registry_verbs import add_verbs
 from zoo.errors import BadInputError, ZooError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ app = typer.Typer(
 
 data_app = typer.Typer(no_args_is_help=True, help="Shards with an index, for data of any size in any place.")
 app.add_typer(data_app, name="data")
+add_verbs(app)
 
 RecipePath = Annotated[Path, typer.Argument(help="A recipe (YAML).", show_default=False)]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a field: data.path=shards (repeatable).")]

@@ -102,9 +102,9 @@ def fit_scalers(learngene: Learngene, size: Size, data: Dataset, fit: Fit) -> Le
 
 def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: str) -> "Entry":
     """Condense a checkpoint folder into the store and register it as the champion of `name`."""
+    from registry.promote import set_alias
     from registry.refs import parse_name
     from registry.register import register as register_entry
-    from registry.register import set_alias
 
     chosen = _closed_form(method, options)
     parse_name(name)

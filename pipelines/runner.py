@@ -249,7 +249,8 @@ def _is_away(error: Exception) -> bool:
 
 def _register(recipe: Recipe, store: Store, name: str, row: StageStatus) -> "Entry":
     from registry.entries import versions
-    from registry.register import log_training, register, set_alias  # mlflow takes seconds to import
+    from registry.promote import set_alias  # mlflow takes seconds to import
+    from registry.register import log_training, register
     from trainers.metrics import read_metrics
 
     record = store.record(row.key)

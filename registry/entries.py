@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from registry.refs import close_to, known, parse_name, parse_ref
 from registry.server import connect, without_credentials
 from zoo.errors import IntegrityError, NotFoundError
-from zoo.size import LegalSizes
+from zoo.size import LegalSizes, Size
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "learngene-zoo"  # holds the numbers of all learngenes, so that one search compares them
 OURS = "learngene."  # the prefix of the tags that make a model version an entry
 CHAMPION = "champion"  # what a plain name means, if it is set
+OWN = "@"  # in the name of a registered model: it is no learngene but what we keep beside one (its history)
 PAGE = 1000  # the most that MLflow gives at once
 
 T = TypeVar("T")
@@ -33,7 +34,8 @@ class Entry(BaseModel):
     """One version in the registry: a pointer to a learngene, with what people search by.
 
     `uri` is the folder and `digest` its content; `parameters` counts the learngene's own; `metrics` holds the
-    newest value of each number (`parameters` among them); `parents` are digests; `created` is in UTC.
+    newest value of each number (`parameters` among them); `parents` are digests; `created` is in UTC. `config` and
+    `size` (the one it was made at) say what counts of models follow from; None where an older version registered it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +49,8 @@ class Entry(BaseModel):
     aliases: tuple[str, ...]
     parameters: int
     legal: LegalSizes
+    config: dict[str, Any] | None
+    size: Size | None
     parents: tuple[str, ...]
     metrics: dict[str, float]
     tags: dict[str, str]
@@ -68,16 +72,16 @@ def list_entries(name: str | None = None) -> list[Entry]:
     Raises `NotFoundError` if there is no such name.
     """
     with connect() as client:
-        shelf = _read(client, name and parse_name(name))
-    entries, foreign = [], []
-    for version in shelf.versions:
-        try:
-            entries.append(shelf.entry(version))
-        except IntegrityError:
-            foreign.append(f"{version.name}:{version.version}")
+        shelf = _known(client, parse_name(name)) if name else read(client)
+    entries, foreign = shelf.entries()
+    warn_of(foreign)
+    return entries
+
+
+def warn_of(foreign: Collection[str]) -> None:
+    """Say which model versions were left out because others made them."""
     if foreign:
         _log.warning("skipped %d model versions that are not learngenes: %s", len(foreign), known(foreign))
-    return entries
 
 
 def versions(name: str) -> list[Entry]:
@@ -96,7 +100,7 @@ def find_entry(ref: str) -> Entry:
     """
     name, alias, number = parse_ref(ref)
     with connect() as client:
-        shelf = _read(client, name)
+        shelf = _known(client, name)
     aliases = shelf.aliases.get(name, {})
     found = {int(version.version): version for version in shelf.versions}
     if alias is not None:
@@ -110,20 +114,26 @@ def find_entry(ref: str) -> Entry:
     return shelf.entry(found[number])
 
 
-def versions_of(client: "MlflowClient", name: str | None) -> list["ModelVersion"]:
-    """All model versions (of `name`), ours or not, by name and number."""
-    only = name and f"name = '{name}'"
+def versions_of(client: "MlflowClient", names: Collection[str] | None = None) -> list["ModelVersion"]:
+    """All model versions (of `names`), whoever made them, by name and number; without histories."""
     order = ["name ASC", "version_number ASC"]
-    found = _pages(lambda token: client.search_model_versions(only, PAGE, order, token))
+    found = pages(lambda token: client.search_model_versions(among(names), PAGE, order, token))
     # a version that moves while we read may come twice
-    return list({(version.name, int(version.version)): version for version in found}.values())
+    return list(
+        {(version.name, int(version.version)): version for version in found if OWN not in version.name}.values()
+    )
+
+
+def among(names: Collection[str] | None) -> str | None:
+    """MLflow's filter for these names; None for all."""
+    return None if names is None else "name IN ({})".format(", ".join(f"'{name}'" for name in sorted(names)))
 
 
 def models_of(client: "MlflowClient", experiment_id: str, only: str | None) -> list["LoggedModel"]:
     """The logged models (those that `only` lets through), the oldest first."""
     ids, order = [experiment_id], [{"field_name": "creation_time", "ascending": True}]
     return list(
-        _pages(lambda token: client.search_logged_models(ids, only, None, PAGE, order_by=order, page_token=token))
+        pages(lambda token: client.search_logged_models(ids, only, None, PAGE, order_by=order, page_token=token))
     )
 
 
@@ -134,12 +144,23 @@ def newest(model: "LoggedModel") -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class _Shelf:
-    """What MLflow has: versions; the aliases of each name; the numbers of each run, which a version names."""
+class Shelf:
+    """What MLflow has: versions; aliases of each name, and its last change; the numbers of each run of a version."""
 
     versions: list["ModelVersion"]
     aliases: dict[str, dict[str, int]]
+    updated: dict[str, int]
     metrics: dict[str, dict[str, float]]
+
+    def entries(self) -> tuple[list[Entry], list[str]]:
+        """The entries, and the references of the versions that are none."""
+        entries, foreign = [], []
+        for version in self.versions:
+            try:
+                entries.append(self.entry(version))
+            except IntegrityError:
+                foreign.append(f"{version.name}:{version.version}")
+        return entries, foreign
 
     def entry(self, version: "ModelVersion") -> Entry:
         """Raises `IntegrityError` if the version was not registered by us."""
@@ -156,6 +177,8 @@ class _Shelf:
                 aliases=tuple(sorted(alias for alias, target in aliases.items() if target == number)),
                 parameters=int(ours["parameters"]),
                 legal=LegalSizes.model_validate_json(ours["legal"]),
+                config=json.loads(ours.get("config", "null")),
+                size=Size.model_validate_json(ours["size"]) if "size" in ours else None,
                 parents=tuple(json.loads(ours["parents"])),
                 metrics=self.metrics.get(version.run_id or "", {}),
                 tags={key: text for key, text in version.tags.items() if not key.startswith(OURS)},
@@ -168,28 +191,36 @@ class _Shelf:
             ) from error
 
 
-def _read(client: "MlflowClient", name: str | None) -> _Shelf:
-    versions = versions_of(client, name)
-    if name and not versions:
-        names = {version.name for version in versions_of(client, None)}
-        where = without_credentials(client.tracking_uri)
-        raise NotFoundError(f"no {name!r} in the registry {where}; {close_to(name, names)}")
-    only = name and f"name = '{name}'"
-    models = _pages(lambda token: client.search_registered_models(only, PAGE, page_token=token))
+def read(client: "MlflowClient", names: Collection[str] | None = None) -> Shelf:
+    """All that MLflow has (of `names`), names that it does not know left out."""
+    models = list(pages(lambda token: client.search_registered_models(among(names), PAGE, page_token=token)))
+    versions = versions_of(client, names)
     # only here does MLflow fill in the aliases: in the versions that a search gives they are empty
     aliases = {model.name: {alias: int(v) for alias, v in model.aliases.items()} for model in models}
-    return _Shelf(versions, aliases, _metrics(client, name))
+    updated = {model.name: model.last_updated_timestamp or 0 for model in models if OWN not in model.name}
+    return Shelf(versions, aliases, updated, _metrics(client, names))
 
 
-def _metrics(client: "MlflowClient", name: str | None) -> dict[str, dict[str, float]]:
+def _known(client: "MlflowClient", name: str) -> Shelf:
+    shelf = read(client, [name])
+    if not shelf.versions:
+        where = without_credentials(client.tracking_uri)
+        names = {version.name for version in versions_of(client)}
+        raise NotFoundError(f"no {name!r} in the registry {where}; {close_to(name, names)}")
+    return shelf
+
+
+def _metrics(client: "MlflowClient", names: Collection[str] | None) -> dict[str, dict[str, float]]:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return {}
-    models = models_of(client, experiment.experiment_id, name and f"tags.`{OURS}name` = '{name}'")
+    filters = [None] if names is None else [f"tags.`{OURS}name` = '{name}'" for name in sorted(names)]
+    models = [model for only in filters for model in models_of(client, experiment.experiment_id, only)]
     return {model.source_run_id or "": newest(model) for model in reversed(models)}  # the first of a run counts
 
 
-def _pages(search: Callable[[str | None], "PagedList[T]"]) -> Iterator[T]:
+def pages(search: Callable[[str | None], "PagedList[T]"]) -> Iterator[T]:
+    """Everything that a search of MLflow gives, page after page."""
     token: str | None = None
     while True:
         page = search(token)

@@ -1,20 +1,21 @@
 """Writing to the registry: a learngene becomes a version, an alias is set, a training curve is kept.
 
 What is written, in this order: a run and a logged model with the numbers (no entry shows them yet), then the
-model version with all its tags in one step (now it is an entry), then the mark that all is there. A process
+model version with all its tags in one step (now it is an entry), then the marks that all is there and is new. A process
 that dies in between leaves no entry or a whole one, and registering again goes on from there.
 """
 
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.entries import EXPERIMENT, OURS, Entry, find_entry, models_of, newest
-from registry.refs import known, parse_alias, parse_name
-from registry.server import artifacts, connect, lock
+from registry.mirror import touch
+from registry.refs import known, parse_name
+from registry.server import artifacts, connect, lock, unless_there
 from zoo.errors import BadInputError, IntegrityError
 from zoo.files import canonical_json
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from zoo.manifest import Manifest
 
+__all__ = ["log_evidence", "log_training", "register"]
 PARAMETERS = "parameters"  # the one number that we add ourselves
 BATCH = 1000  # numbers that MLflow takes at once
 
@@ -50,17 +52,6 @@ def register(folder: Path, name: str, *, metrics: Mapping[str, float], tags: Map
     with connect() as client, lock():
         version = _register(client, name, texts, numbers)
     return find_entry(f"{name}:{version.version}")
-
-
-def set_alias(name: str, alias: str, version: int) -> Entry:
-    """Let `name@alias` mean this version, and no other any more.
-
-    Raises `NotFoundError` if there is no such version, `IntegrityError` if it is none of ours.
-    """
-    entry = find_entry(f"{parse_name(name)}:{version}")
-    with connect() as client:
-        client.set_registered_model_alias(name, parse_alias(alias), str(entry.version))
-    return find_entry(entry.ref)
 
 
 def log_training(entry: Entry, stage: str, curve: Sequence[Mapping[str, float]]) -> None:
@@ -100,6 +91,7 @@ def log_evidence(entry: Entry, numbers: Mapping[str, float], folder: Path, place
         _log_numbers(client, run_id, model, checked)
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
             client.log_artifact(run_id, str(path), place)
+        touch(client, entry.name)
     return find_entry(entry.ref)
 
 
@@ -111,7 +103,7 @@ def _register(client: "MlflowClient", name: str, texts: dict[str, str], numbers:
     model = _logged_model(client, name, run_id, texts)
     _log_numbers(client, run_id, model, numbers)
     if version is None:
-        _unless_there(lambda: client.create_registered_model(name))
+        unless_there(lambda: client.create_registered_model(name))
         # the source is the content, not the place: a server takes no paths of its clients' machines
         version = client.create_model_version(
             name, f"learngene:/{digest}", run_id, texts, await_creation_for=0, model_id=model.model_id
@@ -128,6 +120,7 @@ def _register(client: "MlflowClient", name: str, texts: dict[str, str], numbers:
             client.set_model_version_tag(name, str(version.version), key, text)
     client.finalize_logged_model(model.model_id, "READY")
     client.update_run(run_id, "FINISHED")
+    touch(client, name)
     return version
 
 
@@ -150,7 +143,7 @@ def _run(client: "MlflowClient", name: str, digest: str) -> str:
 def _experiment(client: "MlflowClient") -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        _unless_there(lambda: client.create_experiment(EXPERIMENT, artifacts()))
+        unless_there(lambda: client.create_experiment(EXPERIMENT, artifacts()))
         return _experiment(client)
     return experiment.experiment_id
 
@@ -173,16 +166,6 @@ def _log_numbers(client: "MlflowClient", run_id: str, model: "LoggedModel", numb
     changed = {key: value for key, value in numbers.items() if there.get(key) != value}
     if changed:
         client.log_batch(run_id, [Metric(key, v, stamp, 0, model_id=model.model_id) for key, v in changed.items()])
-
-
-def _unless_there(create: Callable[[], object]) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        create()
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
 
 
 def _run_of(version: "ModelVersion") -> str:
@@ -209,6 +192,8 @@ def _own_tags(manifest: "Manifest", folder: Path) -> dict[str, str]:
         "method": manifest.method.name,
         "parameters": str(manifest.parameters),
         "legal": canonical_json(manifest.legal.model_dump(mode="json")),
+        "config": canonical_json(manifest.config),
+        "size": canonical_json(manifest.size.model_dump(mode="json")),
         "parents": canonical_json(manifest.parents),
     }
     return {OURS + key: text for key, text in tags.items()}

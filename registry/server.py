@@ -7,7 +7,7 @@ under `zoo.files.home()`. Other databases belong behind a server.
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -85,6 +85,17 @@ def lock() -> Iterator[None]:
     """One writer at a time among the processes that share the SQLite file (with a server: this home)."""
     with FileLock(_lock_path(tracking_uri())):
         yield
+
+
+def unless_there(create: Callable[[], object]) -> None:
+    """Create something that another process may have created meanwhile."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        create()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _lock_path(uri: str) -> Path:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.promote import set_alias
 from registry.pull import pull, resolve
-from registry.register import register, set_alias
+from registry.register import register
 from zoo.errors import IntegrityError, NotFoundError
 from zoo.files import digest_folder
 from zoo.learngene import Learngene

@@ -8,7 +8,8 @@ import pytest
 
 from registry import entries
 from registry.entries import find_entry, list_entries
-from registry.register import register, set_alias
+from registry.promote import set_alias
+from registry.register import register
 from registry.server import connect
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from registry_races import eight_promoters, others_are_seen
 
 from registry.entries import EXPERIMENT, find_entry, list_entries
+from registry.promote import set_alias
 from registry.pull import pull
-from registry.register import log_evidence, log_training, register, set_alias
+from registry.register import log_evidence, log_training, register
 from registry.server import connect
 from zoo.errors import NotFoundError
 
@@ -95,7 +97,7 @@ def test_a_server_gives_what_sqlite_gives(
     assert _scenario(learngene) == on_sqlite
     assert [(entry["version"], entry["aliases"]) for entry in on_sqlite] == [
         (1, ["champion", "next"]),
-        (2, []),
+        (2, ["previous"]),
         (1, []),
     ]
     assert pull("vit") == ready_home / "cache" / "learngenes" / find_entry("vit:1").digest
@@ -139,3 +141,19 @@ def test_a_server_says_what_is_not_there(address: str, ready_home: Path, monkeyp
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with pytest.raises(NotFoundError, match=f"no 'absent' in the registry {address}"):
         find_entry("absent")
+
+
+@pytest.mark.slow
+def test_over_rest_too_what_another_process_does_is_in_the_next_answer(
+    address: str, ready_home: Path, learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    others_are_seen(ready_home, address, learngene, "seen")
+
+
+@pytest.mark.slow
+def test_over_rest_too_one_of_eight_promoters_wins(
+    address: str, ready_home: Path, learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    eight_promoters(ready_home, address, learngene)

@@ -1,0 +1,60 @@
+"""Evidence of an entry: what benches measured on models that start from it (`bench/BENCH/START/SIZE/WHAT`)."""
+
+import re
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+PREFIX = "bench"
+SPEED_UP, SCRATCH, REFERENCE = "speed_up", "scratch", "reference"
+"""What is no metric: training saved against scratch, the scores of scratch's short and of its long training."""
+
+
+class Evidence(BaseModel):
+    """What one bench measured at one size: `numbers` are its metric, `scratch`, `reference` and `speed_up`.
+
+    `speed_up` is 0 where scratch's long training was not reached.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bench: str
+    start: str
+    depth: int
+    width: int
+    numbers: dict[str, float]
+
+    @property
+    def size(self) -> str:
+        """The size as benches name it."""
+        return f"{self.depth}x{self.width}"
+
+    @property
+    def metric(self) -> str | None:
+        """The name of the score that was measured."""
+        names = self.numbers.keys() - {SPEED_UP, SCRATCH, REFERENCE}
+        return min(names, default=None)
+
+
+def evidence_of(metrics: Mapping[str, float]) -> list[Evidence]:
+    """The evidence among the numbers of an entry, by bench, start and size."""
+    rows: dict[tuple[str, str, int, int], dict[str, float]] = {}
+    for name, value in metrics.items():
+        match = re.fullmatch(PREFIX + r"/([^/]+)/([^/]+)/([1-9]\d*)x([1-9]\d*)/([^/]+)", name, re.ASCII)
+        if match:
+            bench, start, depth, width, what = match.groups()
+            rows.setdefault((bench, start, int(depth), int(width)), {})[what] = value
+    return [
+        Evidence(bench=bench, start=start, depth=depth, width=width, numbers=numbers)
+        for (bench, start, depth, width), numbers in sorted(rows.items(), key=lambda row: row[0])
+    ]
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a score is a loss."""
+    return metric.endswith(("loss", "perplexity"))
+
+
+def is_about(task: str, names: tuple[str, ...]) -> bool:
+    """Whether one of the names of recipes and benches is the task or has it as a word: `cifar10` of `vit-cifar10`."""
+    return any(task == name or task in re.split(r"[-._]", name) for name in names)
