@@ -1,18 +1,17 @@
 """The verbs that ask the registry and change what it says: find, solve, promote, rollback, history."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipelines.cli.options import Json, print_json
 from zoo.errors import BadInputError
 
 if TYPE_CHECKING:
     from registry import Page
     from zoo.solve import Fill, Sizes
 
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 MaxParams = Annotated[str | None, typer.Option(help="Trainable numbers at most: 6M, 800K.", show_default=False)]
 MaxFlops = Annotated[
     str | None, typer.Option(help="FLOPs of one pass of one sample at most: 1.2G.", show_default=False)
@@ -21,12 +20,6 @@ MaxLatency = Annotated[
     str | None, typer.Option(help="Time of one such pass on this machine at most: 5ms.", show_default=False)
 ]
 Reason = Annotated[str, typer.Option(help="Why; the history keeps it.")]
-
-
-def add_verbs(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    for verb in (find, solve, promote, rollback, history):
-        app.command()(verb)
 
 
 def find(
@@ -78,7 +71,7 @@ def find(
         page=page,
     )
     if as_json:
-        _print_json(answer.to_json() | ({"explain": why(answer)} if explain else {}))
+        print_json(answer.to_json() | ({"explain": why(answer)} if explain else {}))
         return
     if not answer.found:
         show.messages.print("nothing answers this; ask for less, or see `zoo list`")
@@ -122,7 +115,7 @@ def solve(
     source = architecture(manifest.family, manifest.config, manifest.size)
     fills = _fills(Sizes(source, manifest.legal, within), budget, limit)
     if as_json:
-        _print_json([fill.model_dump(mode="json") for fill in fills])
+        print_json([fill.model_dump(mode="json") for fill in fills])
     else:
         show.answers.print(registry_tables.fill_table(fills))
 
@@ -167,7 +160,7 @@ def history(name: Annotated[str, typer.Argument(help="NAME.", show_default=False
 
     events = events_of(name)
     if as_json:
-        _print_json([event.to_json() for event in events])
+        print_json([event.to_json() for event in events])
     else:
         show.answers.print(registry_tables.history_table(events))
 
@@ -212,10 +205,6 @@ def _print_entry(entry: Any, *, as_json: bool) -> None:
     from pipelines import show
 
     if as_json:
-        _print_json(entry.to_json())
+        print_json(entry.to_json())
     else:
         show.answers.print(show.entry_table([entry]))
-
-
-def _print_json(content: Any) -> None:
-    print(json.dumps(content, indent=2))
