@@ -11,10 +11,10 @@ from threading import Event
 from time import monotonic, sleep
 from typing import Any
 
-from infra.group import Group
+from infra.group import BACKOFF_SECONDS, Group
 from infra.resources import NOTHING, ONE_CPU, Demand, Resources, check_room, fits, misfits, nodes_with_room
 from infra.session import private_cluster, running_cluster
-from infra.tasks import errors_come_home, name_of, submit
+from infra.tasks import RESTARTS, errors_come_home, is_loss, name_of, submit
 from zoo.errors import BadInputError
 
 LOOK_UP_SECONDS = 0.5
@@ -82,22 +82,38 @@ class Cluster:
         *args: Any,
         resources: Resources = ONE_CPU,
         unwanted: Callable[[], bool] = lambda: False,
+        progress: Callable[[], object] = lambda: None,
     ) -> Any:
         """Call `function(*args)` as one task and return its result; `stop` from another thread ends it.
 
-        So does `unwanted`, which is asked now and then.
+        So does `unwanted`, which is asked now and then. A task whose process or node was lost starts again, twice at
+        most while `progress()` stays the same.
         """
+        lost, before = 0, progress()
+        with errors_come_home():
+            while True:
+                self._check_room(function, Demand(resources))
+                try:
+                    return self._run_once(function, args, resources, unwanted)
+                except Exception as error:
+                    now = progress()
+                    lost, before = 1 if now != before else lost + 1, now
+                    if not is_loss(error) or lost > RESTARTS:
+                        raise
+                sleep(BACKOFF_SECONDS * 2 ** (lost - 1))
+
+    def _run_once(
+        self, function: Callable[..., Any], args: tuple[Any, ...], resources: Resources, unwanted: Callable[[], bool]
+    ) -> Any:
         import ray
 
-        self._check_room(function, Demand(resources))
-        with errors_come_home():
-            task = submit(function, args, resources)
-            # A thread that is inside `ray.get` when Ray is shut down may never come back: so it looks up now and then.
-            while not ray.wait([task], timeout=LOOK_UP_SECONDS)[0]:
-                if self._stopped.is_set() or unwanted():
-                    ray.cancel(task, force=True)
-                    raise RuntimeError(f"{name_of(function)} was stopped")
-            return ray.get(task)
+        task = submit(function, args, resources, restarts=0)
+        # A thread that is inside `ray.get` when Ray is shut down may never come back: so it looks up now and then.
+        while not ray.wait([task], timeout=LOOK_UP_SECONDS)[0]:
+            if self._stopped.is_set() or unwanted():
+                ray.cancel(task, force=True)
+                raise RuntimeError(f"{name_of(function)} was stopped")
+        return ray.get(task)
 
     def stop(self) -> None:
         """End what `run` waits for in other threads, within a second; a group ends with the connection."""

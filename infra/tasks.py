@@ -23,7 +23,13 @@ class PeerLostError(FunctionFailedError):
     """The function failed because another worker of its group did not answer any more."""
 
 
-def submit(function: Callable[..., Any], args: tuple[Any, ...], resources: Resources, node: str | None = None) -> Any:
+def submit(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    resources: Resources,
+    node: str | None = None,
+    restarts: int = RESTARTS,
+) -> Any:
     """Start `function(*args)` as a Ray task, on a given node if one is named; return Ray's reference to the result."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -31,7 +37,7 @@ def submit(function: Callable[..., Any], args: tuple[Any, ...], resources: Resou
     where = NodeAffinitySchedulingStrategy(node, soft=False) if node else "DEFAULT"
     task = ray.remote(in_worker).options(
         name=name_of(function),
-        max_retries=RESTARTS,
+        max_retries=restarts,
         scheduling_strategy=where,
         **resources.options(),
     )
@@ -66,6 +72,13 @@ def _settle(cpus: int, gpus: int) -> None:
     if gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+
+def is_loss(error: Exception) -> bool:
+    """Whether the process of a task, or its node, was lost: what the function raised itself is no loss."""
+    from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+
+    return isinstance(error, RayError) and not isinstance(error, RayTaskError | TaskCancelledError)
 
 
 def is_communication(error: Exception) -> bool:

@@ -59,7 +59,7 @@ def _train(cluster: "Cluster", stage: Stage, job: str, place: Workplace) -> None
     assert not isinstance(stage, Condense)
     execution, resources = stage.resources, demand(stage).resources
     if execution.workers == 1 and execution.engine == "torch":
-        cluster.run(run_training, job, resources=resources, unwanted=place.lease.known_lost)
+        cluster.run(run_training, job, resources=resources, unwanted=place.lease.known_lost, progress=place.checkpoints)
         return
     cluster.run_group(
         run_training,

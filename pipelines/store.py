@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.lease import TTL, Holder, Lease, LeaseLostError, claim, look
 from pipelines.patience import is_passing, keep_trying
-from pipelines.workspace import WorkSpaces
+from pipelines.workspace import CHECKPOINTS, WorkSpaces
 from zoo.errors import IntegrityError
 from zoo.files import (
     digest_folder,
@@ -225,3 +225,7 @@ class Workplace:
     def key(self) -> str:
         """Of the stage."""
         return self.work.parent.name
+
+    def checkpoints(self) -> list[str]:
+        """What an attempt that is cut off leaves to the next one; more of it is progress."""
+        return sorted(path.name for path in self.work.glob(f"**/{CHECKPOINTS}"))

@@ -17,7 +17,7 @@ import pytest
 from infra.cluster import Cluster, connect
 from infra.group import raise_if_final
 from infra.resources import Demand, Resources
-from infra.tasks import FunctionFailedError, PeerLostError
+from infra.tasks import RESTARTS, FunctionFailedError, PeerLostError
 from zoo.errors import BadInputError, DivergedError, NotFoundError
 
 
@@ -82,6 +82,15 @@ def meet(task: tuple[str, str]) -> None:
         Path(pipe).write_text(str(os.getpid()))
         signal.pause()
     raise BadInputError(Path(pipe).read_text())
+
+
+def live_shortly(folder: str, lives: int) -> int:
+    """Leave a mark and die, till the last life."""
+    life = 1 + len(list(Path(folder).iterdir()))
+    (Path(folder) / str(life)).touch()
+    if life < lives:
+        os._exit(1)
+    return life
 
 
 @dataclass(frozen=True)
@@ -194,9 +203,15 @@ def test_any_other_error_of_a_task_is_a_runtime_error_with_the_remote_traceback(
         cluster.run(fail_by_mistake)
 
 
-def test_a_task_whose_process_dies_every_time_is_a_runtime_error(cluster: Cluster) -> None:
+def test_a_task_whose_process_dies_without_progress_starts_three_times(cluster: Cluster, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="died unexpectedly"):
-        cluster.run(os._exit, 1)
+        cluster.run(live_shortly, str(tmp_path), 9)
+    assert len(list(tmp_path.iterdir())) == 1 + RESTARTS
+
+
+def test_a_task_that_gets_on_between_its_deaths_starts_as_often_as_it_takes(cluster: Cluster, tmp_path: Path) -> None:
+    lives = 2 + RESTARTS
+    assert cluster.run(live_shortly, str(tmp_path), lives, progress=lambda: sorted(tmp_path.iterdir())) == lives
 
 
 def test_map_yields_results_as_they_come(cluster: Cluster, tmp_path: Path) -> None:
