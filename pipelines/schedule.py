@@ -57,13 +57,14 @@ def schedule(
     overrides: tuple[str, ...],
     cron: str,
     *,
+    profile: Path | None = None,
     name: str | None,
     namespace: str,
     image: str | None,
     queue: str | None,
 ) -> Schedule:
-    """The manifests for a recipe that is checked first. Raises `BadInputError` for the recipe, `cron` or a name."""
-    recipe = load_recipe(path, overrides)
+    """The manifests for a recipe that is checked first. Raises `BadInputError` (recipe, profile, `cron`, a name)."""
+    recipe = load_recipe(path, overrides, profile=profile)
     first = next_time(cron)
     name = re.sub("[^a-z0-9]+", "-", recipe.name.lower()).strip("-") if name is None else name
     check_name("name", name, NAME_LENGTH)
@@ -72,14 +73,16 @@ def schedule(
         check_name("queue", queue)
     pods = pods_for(recipe)
     address = "local" if one_pod(pods) else "auto"
-    sets = [word for text in overrides for word in ("--set", text)]
+    files = {"recipe.yaml": path} | ({"profile.yaml": profile} if profile else {})
+    words = ["--profile", f"{FILES}/profile.yaml"] if profile else []
+    words += [word for text in overrides for word in ("--set", text)]
     run = Run(
         name=name,
         namespace=namespace,
         image=image or f"learngene-zoo:{'cuda' if any(pod.worker.gpus for pod in pods) else 'cpu'}",
         # With --events it also ends well on SIGTERM, which the first process of a pod would never see otherwise.
-        command=("zoo", "run", f"{FILES}/recipe.yaml", "--address", address, "--events", *sets),
-        files={"recipe.yaml": path.read_text(encoding="utf-8")},
+        command=("zoo", "run", f"{FILES}/recipe.yaml", "--address", address, "--events", *words),
+        files={name: file.read_text(encoding="utf-8") for name, file in files.items()},
         groups=pods,
         ray_version=version("ray"),
         queue=queue,

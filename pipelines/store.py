@@ -35,8 +35,8 @@ from zoo.files import (
     write_json,
 )
 
-LOOK_EVERY = 0.3
-"""Seconds between two looks whether the wait for another run is over."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether the wait for another run is over; each is some calls to a shared file system."""
 RECORD, OUTPUT, METRICS, PROGRESS = "record.json", "output", "metrics.jsonl", "progress.json"
 STARTED = "started"
 """A file in the folder of a stage whose workers have begun, which may be long after they were asked for."""

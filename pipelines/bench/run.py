@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from registry.entries import Entry
 
 
-def load_bench(path: Path, overrides: tuple[str, ...], *, quick: bool) -> Recipe:
+def load_bench(path: Path, overrides: tuple[str, ...], profile: Path | None = None, *, quick: bool) -> Recipe:
     """A recipe with a bench. Raises `BadInputError`.
 
     With `quick` its own overrides apply before the given ones, its results have a name of their own, and nothing is
     registered: what was trained for a quick look takes no alias from what was trained in full.
     """
-    recipe = load_recipe(path, overrides)
+    recipe = load_recipe(path, overrides, profile=profile)
     if recipe.bench is None:
         raise BadInputError(f"{path}: bench: the field is missing; it says which starts are compared, at which sizes")
     if not quick:
@@ -47,12 +47,12 @@ def load_bench(path: Path, overrides: tuple[str, ...], *, quick: bool) -> Recipe
     if not recipe.bench.quick:
         raise BadInputError(f"{path}: bench.quick: missing or empty; it says what --quick changes")
     own = tuple(f"{field}={json.dumps(value)}" for field, value in recipe.bench.quick.items())
-    smaller = load_recipe(path, overrides, own)
+    smaller = load_recipe(path, overrides, own, profile)
     return smaller.model_copy(update={"name": f"{smaller.name}-quick", "entries": {}})
 
 
 def command_line(path: Path, overrides: tuple[str, ...], *, quick: bool) -> str:
-    """The command that makes the same results again, as a shell takes it."""
+    """The command that makes the same results again, as a shell takes it; profiles change none."""
     words = ["zoo", "bench", str(path), *(["--quick"] if quick else [])]
     return shlex.join([*words, *(word for text in overrides for word in ("--set", text))])
 

@@ -87,6 +87,7 @@ def schedule(
     image: Annotated[str | None, typer.Option(help="Of infra/docker [default: learngene-zoo:cpu or :cuda].")] = None,
     queue: Annotated[str | None, typer.Option(help="A LocalQueue of Kueue that admits the runs.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the manifests to this file.")] = None,
+    profile: Profile = None,
     overrides: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -100,7 +101,9 @@ def schedule(
     from pipelines import show
 
     sets = tuple(overrides or ())
-    made = schedules.schedule(recipe, sets, cron, name=name, namespace=namespace, image=image, queue=queue)
+    made = schedules.schedule(
+        recipe, sets, cron, profile=profile, name=name, namespace=namespace, image=image, queue=queue
+    )
     text = json.dumps(made.to_json(), indent=2) + "\n" if as_json else render(made.manifests)
     if out is None:
         print(text, end="")
@@ -114,6 +117,7 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default="bench-NAME")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The smaller bench that the recipe names.")] = False,
     address: Address = "local",
+    profile: Profile = None,
     overrides: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -126,7 +130,7 @@ def bench(
     from pipelines.bench.run import command_line, load_bench, run_bench
 
     sets = tuple(overrides or ())
-    loaded = load_bench(recipe, sets, quick=quick)
+    loaded = load_bench(recipe, sets, profile, quick=quick)
     folder = out or Path(f"bench-{loaded.name}")
     _print_bench(run_bench(loaded, folder, address, command_line(recipe, sets, quick=quick)), folder, as_json=as_json)
 

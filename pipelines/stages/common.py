@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -103,13 +104,19 @@ def train_stage(
 
 
 class ProgressFile:
-    """Tells the driver how far this training is, whichever host it runs on; ends it when another run has taken over."""
+    """Tells the driver how far this training is, whichever host it runs on; ends it when another run has taken over.
+
+    Once a second is enough: steps may take a millisecond, and the file system is shared.
+    """
 
     def __init__(self, path: Path, lease: Path | None) -> None:
-        self._path, self._lease = path, lease
+        self._path, self._lease, self._next = path, lease, 0.0
 
     def __call__(self, progress: Progress) -> None:
         """Raises `LeaseLostError` where another run has taken over."""
+        if monotonic() < self._next:
+            return
+        self._next = monotonic() + 1
         if self._lease:
             check_lease(self._lease)
         with suppress(OSError, IntegrityError):  # a disk that is full ends no training; the next line says more

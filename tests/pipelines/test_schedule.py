@@ -90,6 +90,16 @@ def test_several_workers_are_a_ray_cluster_that_the_run_finds(tmp_path: Path):
     assert files["data"]["recipe.yaml"] == path.read_text()
 
 
+def test_a_profile_travels_with_the_recipe_and_decides_about_pods(tmp_path: Path):
+    path, profile = recipe_file(tmp_path, (1, 1, 0)), tmp_path / "cluster.yaml"
+    profile.write_text("run: {pretrain: {workers: 3, cpus_per_worker: 4}}")
+    made = scheduled(path, profile=profile)
+    files, _ = made.manifests
+    assert [(pods.count, pods.worker.cpus) for pods in made.pods] == [(3, 4)]
+    assert files["data"]["profile.yaml"] == profile.read_text()
+    assert "--profile /etc/zoo/profile.yaml" in yaml.safe_load(files["data"]["rayjob.yaml"])["spec"]["entrypoint"]
+
+
 def test_the_name_is_the_recipes_as_kubernetes_spells_it(tmp_path: Path):
     made = scheduled(recipe_file(tmp_path, (1, 1, 0)))
     assert {one["metadata"]["name"] for one in made.manifests} == {"my-digits-1"}
