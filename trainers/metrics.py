@@ -11,25 +11,22 @@ from time import monotonic
 import torch
 from torch import Tensor
 
+from trainers.patience import patiently
 from trainers.world import World
 from zoo.errors import DivergedError, IntegrityError
 from zoo.files import full_disk_is_an_integrity_error
 
 
 class MetricsFile:
-    """Rows `{"step": n, ...}` in `path`. Opened after step `after`, it forgets the rows of later steps."""
+    """Rows `{"step": n, ...}` in `path`. Opened after step `after`, by all workers, it forgets the rows of later steps.
+
+    Raises `IntegrityError` where it cannot be opened for ten minutes.
+    """
 
     def __init__(self, path: Path, world: World, after: int) -> None:
         self._path = path if world.rank == 0 else None
         self._pending = b""
-        if self._path is None:
-            return
-        with full_disk_is_an_integrity_error(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = [row for row in read_metrics(path) if row["step"] <= after]
-            aside = path.with_name(f".{path.name}.tmp")  # a kill in between must not lose what was measured
-            aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-            aside.replace(path)
+        patiently(world, path, lambda: _forget_after(path, after) if self._path else None)
 
     def write(self, step: int, **values: float) -> None:
         """Append a row. It is on its way to the disk when this returns, or with a later row where that is full."""
@@ -50,6 +47,15 @@ class MetricsFile:
                     file.truncate(end)  # no half lines
                     raise
             self._pending = b""
+
+
+def _forget_after(path: Path, step: int) -> None:
+    with full_disk_is_an_integrity_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [row for row in read_metrics(path) if row["step"] <= step]
+        aside = path.with_name(f".{path.name}.tmp")  # a kill in between must not lose what was measured
+        aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        aside.replace(path)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

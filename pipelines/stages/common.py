@@ -1,10 +1,10 @@
 """What all stages share: the job they are given, the training around them, how far they are."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,7 +14,7 @@ from pipelines.matching import mismatches
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import Stage
 from pipelines.sources import open_checkpoint, open_learngene
-from pipelines.store import PROGRESS
+from pipelines.store import OUTPUT, PROGRESS
 from trainers.config import Execution, Training
 from trainers.dataset import Dataset
 from trainers.diffusion import Denoising
@@ -23,6 +23,7 @@ from trainers.loop import OptimizerState, Progress, train
 from trainers.objectives import Objective, Task
 from trainers.parametrization import Parametrization
 from trainers.patience import patiently
+from trainers.world import World
 from zoo import Architecture, Checkpoint, Learngene, Size
 from zoo.errors import BadInputError, IntegrityError
 from zoo.families import architecture
@@ -101,6 +102,16 @@ def train_stage(
     with engine.gathered():
         patiently(engine.world, job.work, lambda: save(engine) if engine.world.rank == 0 else None)
     return engine
+
+
+def write_output(job: Job, world: World, name: str, content: Mapping[str, Any]) -> None:
+    """Let the first worker write a result as JSON; every worker calls it alike."""
+
+    def write() -> None:
+        (job.work / OUTPUT).mkdir(parents=True, exist_ok=True)
+        write_json(job.work / OUTPUT / name, content)
+
+    patiently(world, job.work, lambda: write() if world.rank == 0 else None)
 
 
 class ProgressFile:

@@ -6,6 +6,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainers.engines.base import Engine
+from trainers.patience import patiently
+from zoo.files import full_disk_is_an_integrity_error
 
 OPTIMIZER = "optimizer.safetensors"
 
@@ -19,8 +21,12 @@ def save_optimizer(folder: Path, engine: Engine) -> None:
     for name, fields in engine.optimizer_state():
         if engine.world.rank == 0:
             whole |= {f"{name}/{field}": tensor.detach().cpu().contiguous() for field, tensor in fields.items()}
-    if engine.world.rank == 0:
-        save_file(whole, folder / OPTIMIZER)
+    patiently(engine.world, folder, lambda: _write(folder / OPTIMIZER, whole) if engine.world.rank == 0 else None)
+
+
+def _write(path: Path, whole: dict[str, Tensor]) -> None:
+    with full_disk_is_an_integrity_error(path):
+        save_file(whole, path)
 
 
 def read_optimizer(path: Path) -> dict[str, dict[str, Tensor]]:

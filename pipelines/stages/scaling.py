@@ -6,10 +6,10 @@ from pathlib import Path
 
 from infra.growth import at_checkpoint
 from pipelines.recipe_stages import Tune, Widen
-from pipelines.stages.common import Job, ProgressFile, task_objective, train_stage
+from pipelines.stages.common import Job, ProgressFile, task_objective, train_stage, write_output
 from pipelines.stages.optimizer_file import OPTIMIZER, read_optimizer
 from pipelines.stages.plain import save_trained
-from pipelines.store import METRICS, OUTPUT, PROGRESS
+from pipelines.store import METRICS, PROGRESS
 from trainers.config import Training
 from trainers.dataset import Dataset
 from trainers.loop import OptimizerState, train
@@ -18,7 +18,6 @@ from trainers.widened import Widened
 from trainers.world import World
 from zoo import Size
 from zoo.errors import BadInputError, DivergedError
-from zoo.files import write_json
 from zoo.methods.mupscaling import MuPScaling
 
 TUNED = "tuned.json"
@@ -68,11 +67,8 @@ def tune(job: Job) -> None:
     if not finished:
         raise DivergedError(f"stages.{job.name}.grid: every pair of lr and noise diverged; try smaller values")
     best = min(finished, key=lambda row: row["eval_loss"] or 0.0)
-    if world.rank == 0:
-        metrics.write(len(rows) + 1, eval_loss=best["eval_loss"] or 0.0, flops=flops)
-        (job.work / OUTPUT).mkdir(exist_ok=True)
-        write_json(job.work / OUTPUT / TUNED, {"best": best, "trials": rows})
-    world.barrier()
+    metrics.write(len(rows) + 1, eval_loss=best["eval_loss"] or 0.0, flops=flops)
+    write_output(job, world, TUNED, {"best": best, "trials": rows})
 
 
 def _try(job: Job, data: Dataset, method: MuPScaling, training: Training, folder: Path) -> float | None:

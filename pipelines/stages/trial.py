@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.recipe_stages import Score, Trial
 from pipelines.sources import start_weights
-from pipelines.stages.common import Job, task_objective, train_stage
+from pipelines.stages.common import Job, task_objective, train_stage, write_output
 from pipelines.stages.plain import save_trained
 from pipelines.stages.scaling import widened
-from pipelines.store import METRICS, OUTPUT
+from pipelines.store import METRICS
 from trainers.calibration import calibrate
 from trainers.config import Training
 from trainers.dataset import Dataset
@@ -20,7 +20,6 @@ from trainers.parametrization import Plain
 from trainers.world import World
 from zoo import Architecture, Checkpoint, Size
 from zoo.errors import DivergedError
-from zoo.files import write_json
 
 SCORES, MODEL = "scores.json", "model"
 
@@ -68,7 +67,8 @@ def trial(job: Job) -> None:
         diverged = str(error)
     points = tuple(_point(row) for row in read_metrics(job.work / METRICS) if "eval_loss" in row)
     scores = Scores(size=arch.size, parameters=arch.parameters(), points=points, spent=spent)
-    _write(job, scores.model_copy(update={"test": dict(test), "diverged": diverged}))
+    scores = scores.model_copy(update={"test": dict(test), "diverged": diverged})
+    write_output(job, World.current(), SCORES, scores.model_dump(mode="json"))
 
 
 def score(job: Job) -> None:
@@ -79,7 +79,8 @@ def score(job: Job) -> None:
     arch, module = checkpoint.arch, Plain(checkpoint.arch, checkpoint.weights)
     objective = task_objective(arch, Training(steps=1))
     test = evaluate(module, module, objective, job.data("test"), World.current())
-    _write(job, Scores(size=arch.size, parameters=arch.parameters(), test=test))
+    scores = Scores(size=arch.size, parameters=arch.parameters(), test=test)
+    write_output(job, World.current(), SCORES, scores.model_dump(mode="json"))
 
 
 def _start(job: Job, stage: Trial, arch: Architecture, data: Dataset) -> tuple[Plain, float]:
@@ -97,9 +98,3 @@ def _start(job: Job, stage: Trial, arch: Architecture, data: Dataset) -> tuple[P
 
 def _point(row: dict[str, float]) -> dict[str, float]:
     return {name: row[name] for name in ("step", "flops", "accuracy", "eval_loss") if name in row}
-
-
-def _write(job: Job, scores: Scores) -> None:
-    if World.current().rank == 0:
-        (job.work / OUTPUT).mkdir(parents=True, exist_ok=True)
-        write_json(job.work / OUTPUT / SCORES, scores.model_dump(mode="json"))

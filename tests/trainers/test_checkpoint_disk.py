@@ -1,5 +1,6 @@
 """A disk that is full while a training writes: it waits, and then ends clearly; the last good checkpoint is kept."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -82,6 +83,25 @@ def test_metrics_of_the_time_without_room_are_written_later_and_none_is_cut(smal
     (small_disk / "filler").unlink()
     metrics.flush()
     assert read_metrics(path) == [{"step": step, "loss": 0.5} for step in rows]
+
+
+def test_a_training_that_goes_on_while_the_disk_is_full_waits(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, world = small_disk / "metrics.jsonl", World(0, 1, torch.device("cpu"))
+    rows = [{"step": step, "loss": 0.5} for step in range(2000)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fill(small_disk)
+    waits: list[float] = []
+
+    def clear_up(seconds: float) -> None:
+        waits.append(seconds)
+        (small_disk / "filler").unlink()
+
+    monkeypatch.setattr(patience, "sleep", clear_up)
+    MetricsFile(path, world, after=1899)
+    assert waits == [0.01]
+    assert read_metrics(path) == rows[:1900]
 
 
 def test_a_checkpoint_that_lacks_a_tensor_is_refused_whole() -> None:
