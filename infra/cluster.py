@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from infra.group import BACKOFF_SECONDS, Group
-from infra.resources import NOTHING, ONE_CPU, Demand, Resources, check_room, fits, misfits, nodes_with_room
+from infra.resources import NOTHING, ONE_CPU, Demand, Placement, Resources, check_room, fits, misfits, nodes_with_room
 from infra.session import private_cluster, running_cluster
 from infra.tasks import RESTARTS, errors_come_home, is_loss, name_of, submit
 from zoo.errors import BadInputError
@@ -136,16 +136,18 @@ class Cluster:
         resources: Resources = ONE_CPU,
         prepare: Callable[[], None] | None = None,
         min_workers: int | None = None,
+        placement: Placement = "PACK",
     ) -> None:
         """Call `function(*args)` in `workers` processes that torch.distributed joins (gloo; nccl with GPUs).
 
         RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set. `prepare()` runs once on every node
         before the workers start. A group that lost a process or a node starts again, twice at most without a new
         checkpoint (see `infra.growth.at_checkpoint`), which the function finds by itself; with `min_workers` on what
-        is left, and it grows again when there is room. Results travel in files.
+        is left, and it grows again when there is room; not with a strict `placement`. Results travel in files.
         """
-        self._check_room(function, Demand(resources, min_workers or workers))
-        Group(workers, resources, prepare, self.folder, min_workers).run(function, args)
+        assert min_workers is None or placement == "PACK"
+        self._check_room(function, Demand(resources, min_workers or workers, placement))
+        Group(workers, resources, prepare, self.folder, min_workers, placement).run(function, args)
 
     def _check_room(self, function: Callable[..., Any], demand: Demand) -> None:
         """A private cluster stays as it is; of a shared one a node may be away for some minutes."""

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from infra.growth import GroupGrows, Member, Notes, free_room, join
-from infra.resources import NOTHING, Resources, nodes_with_room
+from infra.resources import NOTHING, Placement, Resources, nodes_with_room
 from infra.session import signals_restored
 from infra.tasks import (
     RESTARTS,
@@ -49,6 +49,7 @@ class Group:
     prepare: Callable[[], None] | None
     folder: Path | None
     min_workers: int | None = None
+    placement: Placement = "PACK"
     settle: float = SETTLE_SECONDS
 
     def run(self, function: Callable[..., None], args: tuple[Any, ...]) -> None:
@@ -146,6 +147,7 @@ class Group:
                 num_workers=member.size,
                 use_gpu=self.resources.gpus > 0,
                 resources_per_worker=self.resources.amounts(),
+                placement_strategy=self.placement,
             ),
             run_config=RunConfig(
                 name="group",

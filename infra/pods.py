@@ -33,11 +33,15 @@ _ENVIRONMENT = [
 
 @dataclass(frozen=True)
 class Pods:
-    """`count` equal pods, with room for one `worker` each. The work on them can go on with `least` pods."""
+    """`count` equal pods, with room for one `worker` each. The work on them can go on with `least` pods.
+
+    `apart`: no two workers may share a pod, whatever its size.
+    """
 
     count: int
     worker: Resources
     least: int
+    apart: bool = False
 
     def __str__(self) -> str:
         count = f"{self.least} to {self.count}" if self.least < self.count else str(self.count)
@@ -51,10 +55,10 @@ class Pods:
     def joined(self, other: "Pods") -> "Pods | None":
         """These pods with the work of `other` on them too; null where it does not fit."""
         worker = replace(other.worker, memory=other.worker.memory or _usual_gib(other.worker) * GIB)
-        in_one = holds(self._capacity.amounts(), worker)
+        in_one = min(holds(self._capacity.amounts(), worker), 1 if other.apart else other.count)
         if in_one * self.count < other.count:
             return None
-        return replace(self, least=max(self.least, ceil(other.least / in_one)))
+        return replace(self, least=max(self.least, ceil(other.least / in_one)), apart=self.apart or other.apart)
 
     @property
     def _capacity(self) -> Resources:

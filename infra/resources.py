@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from zoo.errors import BadInputError
 
@@ -18,6 +18,11 @@ class Resources:
     memory: int | None = None
     custom: Mapping[str, float] = field(default_factory=dict)
 
+    def times(self, workers: int) -> "Resources":
+        """Of so many workers together."""
+        memory, custom = self.memory and self.memory * workers, {name: n * workers for name, n in self.custom.items()}
+        return Resources(self.cpus * workers, self.gpus * workers, memory, custom)
+
     def amounts(self) -> dict[str, float]:
         """By Ray's names, without zeros."""
         named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory or 0, **self.custom}
@@ -31,6 +36,9 @@ class Resources:
 
 ONE_CPU, NOTHING = Resources(), Resources(cpus=0)
 
+Placement = Literal["PACK", "STRICT_PACK", "STRICT_SPREAD"]
+"""Ray's words: on few nodes where possible, all on one node, each on a node of its own."""
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -38,6 +46,14 @@ class Demand:
 
     resources: Resources
     workers: int = 1
+    placement: Placement = "PACK"
+
+
+def places(counts: Iterable[int], placement: Placement) -> int:
+    """How many workers of a group find room where each node could hold so many."""
+    if placement == "STRICT_PACK":
+        return max(counts, default=0)
+    return sum(min(count, 1) if placement == "STRICT_SPREAD" else count for count in counts)
 
 
 def text(amounts: Mapping[str, float]) -> str:
@@ -69,7 +85,7 @@ def misfits(demands: Mapping[str, Demand]) -> list[str]:
     nodes = _nodes()
     lines: list[str] = []
     for name, demand in demands.items():
-        room = sum(holds(total, demand.resources) for total in nodes.values())
+        room = places([holds(total, demand.resources) for total in nodes.values()], demand.placement)
         if room < demand.workers:
             lines.append(f"{name}: {_misfit(demand, room, list(nodes.values()))}")
     return [] if not lines or may_grow() else lines
@@ -116,7 +132,8 @@ def _misfit(demand: Demand, room: int, nodes: list[dict[str, float]]) -> str:
     kinds = dict.fromkeys(("CPU", "GPU", *demand.resources.amounts()))
     largest = {kind: max((node.get(kind, 0) for node in nodes), default=0) for kind in kinds}
     total = {kind: sum(node.get(kind, 0) for node in nodes) for kind in kinds}
-    asked = f"{demand.workers} worker(s) of {text(demand.resources.amounts())} were asked for"
+    where = {"PACK": "", "STRICT_PACK": " on one node", "STRICT_SPREAD": " on a node each"}[demand.placement]
+    asked = f"{demand.workers} worker(s) of {text(demand.resources.amounts())}{where} were asked for"
     return (
         f"{asked}, the cluster can hold {room}: {len(nodes)} node(s) with at most {text(largest)}, in all {text(total)}"
     )

@@ -5,7 +5,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from infra.resources import Demand, Resources
+from infra.resources import Demand, Placement, Resources
 from pipelines.identity import describe
 from pipelines.patience import is_passing, keep_trying
 from pipelines.recipe import Recipe
@@ -27,7 +27,14 @@ def demand(stage: Stage, *, most: bool = False) -> Demand:
         return Demand(Resources())
     asked = stage.resources
     size = Resources(asked.cpus_per_worker, asked.gpus_per_worker, asked.memory, asked.custom)
-    return Demand(size, asked.workers if most else asked.min_workers or asked.workers)
+    return Demand(size, asked.workers if most else asked.min_workers or asked.workers, placement(asked))
+
+
+def placement(asked: Execution) -> Placement:
+    """Which nodes the workers of a stage may share."""
+    if asked.nodes is None:
+        return "PACK"
+    return "STRICT_PACK" if asked.nodes == 1 else "STRICT_SPREAD"
 
 
 def run_stage(
@@ -68,6 +75,7 @@ def _train(cluster: "Cluster", stage: Stage, job: str, place: Workplace) -> None
         min_workers=execution.min_workers,
         resources=resources,
         prepare=_prepare(execution),
+        placement=placement(execution),
     )
 
 

@@ -15,7 +15,7 @@ from infra.pods import FILES, Manifest, Pods
 from pipelines.execute import demand
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe
-from pipelines.recipe_stages import Condense, Stage
+from pipelines.recipe_stages import Stage
 from zoo.errors import BadInputError
 
 CRON_FIELDS = {
@@ -105,9 +105,10 @@ def pods_for(recipe: Recipe) -> tuple[Pods, ...]:
 
 def _alone(stage: Stage) -> Pods:
     """What a stage would get if there were no other."""
-    least = demand(stage)
-    most = 1 if isinstance(stage, Condense) else stage.resources.workers
-    return Pods(most, least.resources, least.workers)
+    least, most = demand(stage), demand(stage, most=True).workers
+    if least.placement == "STRICT_PACK":
+        return Pods(1, least.resources.times(most), 1)
+    return Pods(most, least.resources, least.workers, apart=least.placement == "STRICT_SPREAD")
 
 
 def _size(pods: Pods) -> tuple[float, ...]:

@@ -67,6 +67,7 @@ class Execution(BaseModel):
     """Where and how a training runs. Nothing here changes what is learned (but for the order of sums).
 
     With `min_workers` the group is elastic: it runs on as many of `workers` as there is room for, at least on so many.
+    `nodes` is 1 (all workers on one node), or as many as `workers` (each on its own); null: wherever there is room.
     `memory` of one worker ("4GiB") and `custom` (what nodes were started with: {A100: 1}) are reserved with the CPUs.
     `micro_batch` is the largest batch one worker computes at once; the rest is accumulated. `zero` is DeepSpeed's
     ZeRO stage: 0-2 for any parametrization, 3 for plain models. `activation_checkpointing` saves memory by computing
@@ -77,6 +78,7 @@ class Execution(BaseModel):
 
     workers: PositiveInt = 1
     min_workers: PositiveInt | None = None
+    nodes: PositiveInt | None = None
     cpus_per_worker: PositiveInt = 1
     gpus_per_worker: Annotated[int, Field(ge=0, le=1)] = 0
     memory: Annotated[ByteSize, Field(gt=0)] | None = None
@@ -91,6 +93,14 @@ class Execution(BaseModel):
     def _at_most_all(self) -> "Execution":
         if self.min_workers and self.min_workers > self.workers:
             raise ValueError(f"min_workers is {self.min_workers}, workers {self.workers}; legal: 1 to {self.workers}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_node_or_all(self) -> "Execution":
+        if self.nodes not in (None, 1, self.workers):
+            raise ValueError(f"nodes is {self.nodes}, workers {self.workers}; legal: 1, {self.workers} or null")
+        if self.nodes and self.min_workers:
+            raise ValueError("nodes does not go with min_workers: an elastic group takes the room that there is")
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ import pytest
 
 from infra.cluster import Cluster, connect
 from infra.group import raise_if_final
-from infra.resources import Demand, Resources
+from infra.resources import Demand, Placement, Resources, places
 from infra.tasks import RESTARTS, FunctionFailedError, PeerLostError
 from zoo.errors import BadInputError, DivergedError, NotFoundError
 
@@ -247,8 +247,11 @@ def test_all_that_can_never_be_held_is_told_together(cluster: Cluster) -> None:
         "fine": Demand(Resources(1, memory=2**20), 2),
         "large": Demand(Resources(memory=2**50)),
         "special": Demand(Resources(custom={"A100": 1})),
+        "apart": Demand(Resources(), 2, "STRICT_SPREAD"),
+        "together": Demand(Resources(), 2, "STRICT_PACK"),
     }
-    large, special = cluster.misfits(demands)
+    large, special, apart = cluster.misfits(demands)
+    assert "apart: 2 worker(s) of 1 CPU on a node each were asked for, the cluster can hold 1" in apart
     assert "large: 1 worker(s) of 1 CPU, 1.05e+06 GiB were asked for, the cluster can hold 0" in large
     assert "special: 1 worker(s) of 1 CPU, A100: 1 were asked for" in special
     assert "in all 2 CPU, 0 GPU, A100: 0" in special
@@ -263,6 +266,11 @@ def test_memory_is_reserved(cluster: Cluster) -> None:
     assert cluster.run(assigned, resources=Resources(memory=64 * 2**20))["memory"] == 64 * 2**20
 
 
+@pytest.mark.parametrize(("placement", "workers"), [("PACK", 5), ("STRICT_PACK", 3), ("STRICT_SPREAD", 2)])
+def test_how_many_workers_find_room_depends_on_the_nodes_they_may_share(placement: Placement, workers: int) -> None:
+    assert places([3, 0, 2], placement) == workers
+
+
 # Groups.
 
 
@@ -271,7 +279,7 @@ def group(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a group of two that had to start twice wrote down."""
     folder = tmp_path_factory.mktemp("group")
     args = (str(folder), os.getpid(), str(cluster.folder))
-    cluster.run_group(sum_up, *args, workers=2, prepare=Prepare(str(folder)))
+    cluster.run_group(sum_up, *args, workers=2, prepare=Prepare(str(folder)), placement="STRICT_PACK")
     return folder
 
 

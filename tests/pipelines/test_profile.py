@@ -76,3 +76,22 @@ def test_mistakes_name_the_line_of_the_profile(profile: Path, text: str, wrong: 
 def test_a_profile_that_is_not_there_is_not_found(profile: Path) -> None:
     with pytest.raises(NotFoundError, match="no such profile"):
         load_recipe(RECIPE, profile=profile)
+
+
+@pytest.mark.parametrize(("nodes", "placement"), [("null", "PACK"), ("1", "STRICT_PACK"), ("2", "STRICT_SPREAD")])
+def test_the_number_of_nodes_says_which_of_them_workers_share(profile: Path, nodes: str, placement: str) -> None:
+    profile.write_text(f"run: {{pretrain: {{workers: 2, nodes: {nodes}}}}}\n")
+    assert demand(load_recipe(RECIPE, profile=profile).stages["ancestor"]).placement == placement
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ("workers: 4, nodes: 2", r"nodes is 2, workers 4; legal: 1, 4 or null"),
+        ("workers: 4, nodes: 4, min_workers: 2", r"nodes does not go with min_workers"),
+    ],
+)
+def test_nodes_that_workers_cannot_be_dealt_to_are_refused(profile: Path, fields: str, why: str) -> None:
+    profile.write_text(f"run: {{pretrain: {{{fields}}}}}\n")
+    with pytest.raises(BadInputError, match=why):
+        load_recipe(RECIPE, profile=profile)

@@ -100,6 +100,13 @@ def test_a_profile_travels_with_the_recipe_and_decides_about_pods(tmp_path: Path
     assert "--profile /etc/zoo/profile.yaml" in yaml.safe_load(files["data"]["rayjob.yaml"])["spec"]["entrypoint"]
 
 
+@pytest.mark.parametrize(("nodes", "pods"), [(1, [(1, 8)]), (4, [(4, 2)])])
+def test_workers_share_pods_as_they_may_share_nodes(tmp_path: Path, nodes: int, pods: list[tuple[int, int]]):
+    path, profile = recipe_file(tmp_path, (1, 8, 0), (4, 2, 0)), tmp_path / "cluster.yaml"
+    profile.write_text(f"stages: {{s1: {{nodes: {nodes}}}, s0: {{cpus_per_worker: {8 if nodes == 1 else 2}}}}}")
+    assert [(each.count, each.worker.cpus) for each in scheduled(path, profile=profile).pods] == pods
+
+
 def test_the_name_is_the_recipes_as_kubernetes_spells_it(tmp_path: Path):
     made = scheduled(recipe_file(tmp_path, (1, 1, 0)))
     assert {one["metadata"]["name"] for one in made.manifests} == {"my-digits-1"}
