@@ -10,8 +10,9 @@ EXPORT := DS_BUILD_OPS=0
 demo: .venv/ready
 	$(BIN)/zoo demo
 
+# Two files at a time, the long ones first: many tests wait for processes that start, and a file's tests share them.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """What all tests share: a home of their own, and no hub to download from."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,13 @@ def home(_session_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield _session_home
+
+
+@pytest.fixture(scope="session")
+def torch_extensions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where DeepSpeed keeps what it compiles, which takes a minute: one folder for all processes of this test run."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "torch_extensions"
 
 
 @pytest.fixture(scope="module")

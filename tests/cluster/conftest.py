@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +24,8 @@ def namespaces() -> None:
 
 
 @pytest.fixture(scope="module")
-def baseline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baseline]:
+def baseline(tmp_path_factory: pytest.TempPathFactory, torch_extensions: Path) -> Iterator[Baseline]:
     """A run that nobody disturbed, on a cluster that others may disturb."""
     need(why_not())
-    # Where other tests have DeepSpeed's build too: it takes a minute.
-    extensions = tmp_path_factory.getbasetemp() / "torch_extensions"
-    with cluster(extensions, tmp_path_factory.mktemp("logs")) as running:
+    with cluster(torch_extensions, tmp_path_factory.mktemp("logs")) as running:
         yield undisturbed(running)

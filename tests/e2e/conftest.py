@@ -37,14 +37,15 @@ class Zoo:
     """Calls `zoo` with a home of its own, as a process, or in this one where starting dozens would take minutes."""
 
     home: Path
+    extensions: Path
 
     def command(self, *args: str | Path) -> list[str]:
         return [str(Path(sys.executable).parent / "zoo"), *map(str, args)]
 
     @property
     def environment(self) -> dict[str, str]:
-        shared = str(self.home.parent / "torch_extensions")  # DeepSpeed compiles for a minute: once for all homes
-        return {**os.environ, "ZOO_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "TORCH_EXTENSIONS_DIR": shared}
+        shared = {"HF_HUB_OFFLINE": "1", "TORCH_EXTENSIONS_DIR": str(self.extensions)}
+        return {**os.environ, **shared, "ZOO_HOME": str(self.home)}
 
     def process(self, *args: str | Path, **environment: str) -> Answer:
         env = {**self.environment, **environment}
@@ -64,9 +65,9 @@ class Zoo:
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+def zoo(tmp_path_factory: pytest.TempPathFactory, torch_extensions: Path) -> Zoo:
     """One home for a module."""
-    return Zoo(tmp_path_factory.getbasetemp() / f"home-{uuid4().hex[:8]}")
+    return Zoo(tmp_path_factory.getbasetemp() / f"home-{uuid4().hex[:8]}", torch_extensions)
 
 
 @pytest.fixture(scope="module")

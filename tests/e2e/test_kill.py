@@ -19,7 +19,7 @@ def weit(rows: list[dict]) -> dict:
 
 
 def test_a_killed_driver_goes_on_from_the_last_checkpoint_to_the_same_end(zoo: Zoo) -> None:
-    undisturbed = Zoo(zoo.home.with_name("undisturbed"))
+    undisturbed = Zoo(zoo.home.with_name("undisturbed"), zoo.extensions)
     whole = weit(undisturbed.process("run", RECIPE, *LONG, "--json").json["stages"])
 
     driver = subprocess.Popen(

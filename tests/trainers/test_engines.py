@@ -24,9 +24,9 @@ WORKER = Path(__file__).with_name("deepspeed_worker.py")
 
 
 @pytest.fixture(scope="module")
-def extensions(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where DeepSpeed compiles: once for this module, before two workers want it at once."""
-    folder = str(tmp_path_factory.getbasetemp() / "torch_extensions")
+def extensions(torch_extensions: Path) -> str:
+    """Where DeepSpeed has compiled, before two workers want it at once."""
+    folder = str(torch_extensions)
     code = "from trainers.engines.zero import build_ops; build_ops()"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TORCH_EXTENSIONS_DIR": folder})
     return folder
