@@ -1,0 +1,29 @@
+"""What a job loads that only pulls: no training code, no cluster, no server, and not torch's compiler."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from registry.register import register
+
+MakeLearngene = Callable[..., Path]
+HEAVY = ("ray", "deepspeed", "trainers", "infra", "timm", "transformers", "torch._dynamo", "mlflow.server", "flask")
+JOB = """
+import pipelines.models
+from zoo.api import locate
+from zoo.learngene import Learngene
+
+learngene = Learngene.load(locate("vit"))
+assert learngene.expand(learngene.size(2, 12))
+"""
+
+
+def test_pulling_and_expanding_loads_nothing_heavy(learngene: MakeLearngene, ready_home: Path) -> None:
+    register(learngene(), "vit", metrics={})
+    code = f"import json, sys\n{JOB}\nprint(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+    environment = {**os.environ, "ZOO_HOME": str(ready_home)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
