@@ -195,6 +195,17 @@ def pull_folder(ref: str, out: Path | None) -> Path:
     return out
 
 
+def export_model(folder: Path, out: Path) -> float:
+    """Write the model in `folder` to the file `out`; how far its outputs are from the model's."""
+    from zoo.formats.onnx import export_onnx
+
+    if out.suffix != ".onnx":
+        raise BadInputError(f"--out: {out.name!r} names no format; legal is a name that ends in .onnx")
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise BadInputError(f"--out: {out} cannot be a file; choose a name in a folder that is there")
+    return export_onnx(read_checkpoint(folder), out)
+
+
 def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: str) -> "Entry":
     """Condense a checkpoint folder into the store and register it as the champion of `name`."""
     from pipelines.store import Store

@@ -1,4 +1,4 @@
-"""The verbs about learngenes and models: list, show, instantiate, pull, condense, methods."""
+"""The verbs about learngenes and models: list, show, instantiate, pull, export, condense, methods."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -173,6 +173,26 @@ def pull(
         print_json({"folder": str(folder)})
     else:
         print(folder)
+
+
+def export(
+    folder: Annotated[
+        Path, typer.Argument(help="A ready or trained model of timm or transformers.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The file; what it ends with says the format: .onnx.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Write a model in a format of other programs: one ONNX file, compared with the model by onnxruntime.
+
+    Example: zoo export ready/ --out ready.onnx
+    """
+    from pipelines.models import export_model
+
+    difference = export_model(folder, out)
+    if as_json:
+        print_json({"out": str(out), "difference": difference})
+    else:
+        print(f"{out}: outputs differ from torch's by {difference:.1e} of the largest")
 
 
 def condense(
