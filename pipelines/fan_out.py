@@ -4,6 +4,7 @@ A model is a folder below `out` that appears whole or not at all, so a second ca
 learngene is copied once to every node that makes one. A size that fails does not take the others with it.
 """
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
@@ -115,7 +116,7 @@ def fan_out(source: Source, rows: list[Row], how: Making, cluster: "Cluster", on
     """Make what is missing. Raises nothing for a size that fails: its row says why."""
     waiting = [row for row in rows if row.state == "waiting"]
     if cluster.shared:
-        check_shared(waiting[0].out.parent, cluster)
+        check_shared(waiting[0].out.parent, cluster, "--out")
     with ThreadPoolExecutor(_at_once(cluster, len(waiting))) as pool:
         futures = [pool.submit(_one, source, row, how, cluster, on_change) for row in waiting]
         try:
@@ -125,6 +126,9 @@ def fan_out(source: Source, rows: list[Row], how: Making, cluster: "Cluster", on
             pool.shutdown(wait=False, cancel_futures=True)
             cluster.stop()
             raise
+    for row in waiting:  # what tasks left that were killed, now or in a call before
+        for left in row.out.parent.glob(f".{row.name}.*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def register(rows: list[Row], name: str, on_change: OnChange) -> None:

@@ -34,7 +34,8 @@ def list_(
     elif entries:
         show.answers.print(show.entry_table(entries))
     else:
-        show.messages.print("the registry is empty; `zoo run RECIPE` or `zoo condense` fills it")
+        empty = "the registry is empty; `zoo run RECIPE` or `zoo condense` fills it"
+        show.messages.print(f"no learngene here; see `zoo list {name} --ready`" if name else empty)
 
 
 def _list_ready(name: str | None, *, as_json: bool) -> None:

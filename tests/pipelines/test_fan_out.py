@@ -74,6 +74,7 @@ def test_a_failing_size_takes_no_other_with_it_and_the_next_call_makes_what_is_m
     (tmp_path / "file").touch()
     source, how, out = Source.of("mlp"), Making(), tmp_path / "out"
     rows = plan(source, place.sizes, how, out)
+    (out / ".wide.of-a-killed-task").mkdir(parents=True)
     wanted, rows[1].out = rows[1].out, tmp_path / "file" / "edge"
     make(place, rows, how)
     assert states(rows) == {"2x8": "done", "edge": "failed", "wide": "done"}

@@ -7,7 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from registry.pull import pull
 from registry.register import register
+from zoo.errors import BadInputError
 
 MakeLearngene = Callable[..., Path]
 HEAVY = ("ray", "deepspeed", "trainers", "infra", "timm", "transformers", "torch._dynamo", "mlflow.server", "flask")
@@ -19,6 +23,14 @@ from zoo.learngene import Learngene
 learngene = Learngene.load(locate("vit"))
 assert learngene.expand(learngene.size(2, 12))
 """
+
+
+def test_without_a_database_library_an_sqlite_registry_is_refused(
+    fresh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy.exc", None)
+    with pytest.raises(BadInputError, match=r"an SQLite file needs learngene-zoo\[registry\]"):
+        pull("vit")
 
 
 def test_pulling_and_expanding_loads_nothing_heavy(learngene: MakeLearngene, ready_home: Path) -> None:
