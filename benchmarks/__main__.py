@@ -7,8 +7,8 @@ import sys
 from benchmarks.rows import Row, main
 
 SCRIPTS = ("constrained_step", "core", "coordinate_check")
-BY_THEMSELVES = ("overhead",)
-"""Scripts of minutes that want the machine for themselves: `make overhead`."""
+BY_THEMSELVES = ("overhead", "pull_job")
+"""Scripts of minutes that want the machine for themselves: `python -m benchmarks.NAME`."""
 
 
 def run_all() -> list[Row]:

@@ -1,36 +1,32 @@
-"""What the verbs about models do: `instantiate` (fitted or calibrated where asked) and `condense`."""
+"""What the verbs about models do: `instantiate` (fitted or calibrated where asked) and `condense`.
 
-import tempfile
-from dataclasses import dataclass, replace
+What needs no data imports no training code: a job that only expands a learngene starts in seconds.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from pipelines.matching import mismatches
-from pipelines.show import progress_bar
-from pipelines.stages.common import task_objective
-from pipelines.store import Store
-from trainers.calibration import Calibration, calibrate
-from trainers.config import Execution, Training
-from trainers.data.config import Data
-from trainers.dataset import Dataset
-from trainers.evaluate import evaluate
-from trainers.loop import train
-from trainers.parametrization import Plain, fitted
-from trainers.world import World
-from zoo import Architecture, Learngene, Size, api, read_checkpoint, save_checkpoint
-from zoo.checkpoint import Checkpoint
-from zoo.errors import BadInputError
-from zoo.files import check_out
+from zoo import Learngene, Size, api, read_checkpoint
+from zoo.api import is_folder
+from zoo.checkpoint import Checkpoint, write_checkpoint
+from zoo.errors import BadInputError, DivergedError
+from zoo.files import atomic_folder, check_out
 from zoo.heads import change_head
 from zoo.manifest import TOKENIZER
 from zoo.methods import CLOSED_FORMS
 from zoo.methods.base import ClosedForm
+from zoo.ready import Ready, seal
 
 if TYPE_CHECKING:
     from registry.entries import Entry
+    from registry.ready import ReadyEntry
+    from trainers.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -47,61 +43,172 @@ class Fit:
     calibrate: int = 0
 
 
+@dataclass(frozen=True)
+class Making:
+    """What a ready model follows from, beside a learngene and a size.
+
+    head: values of config fields that a new use changes; the new head starts at random.
+    data: what `--data` names: samples to fit, calibrate and score the model on.
+    """
+
+    head: dict[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    fit: Fit = Fit()
+
+    def __post_init__(self) -> None:
+        for option, asked in (("--fit-steps", self.fit.steps), ("--calibrate", self.fit.calibrate)):
+            if asked and self.data is None:
+                raise BadInputError(f"{option}: it needs --data ('digits', 'webdataset:FOLDER' or 'text:PATH')")
+            if asked and self.head:
+                own = "wants the learngene's own head; leave one out, or train the model"
+                raise BadInputError(f"--head: {option} {own}")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """As `ready.json` holds them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A learngene: what it is called, and where a node gets it from (a folder that all nodes see, or the registry)."""
+
+    ref: str
+    place: "Path | Entry"
+
+    @classmethod
+    def of(cls, ref: str) -> "Source":
+        """Looked up once, so that all models come from the same version whatever is promoted meanwhile."""
+        if is_folder(ref):
+            return cls(ref, Path(ref).absolute())
+        from registry.entries import find_entry  # mlflow takes a second to import
+
+        entry = find_entry(ref)
+        return cls(entry.ref, entry)
+
+    def folder(self) -> Path:
+        """On this node; copied from the store, once, where it is not there yet."""
+        if isinstance(self.place, Path):
+            return self.place
+        from registry.pull import pull_entry
+
+        return pull_entry(self.place)
+
+
 def make_model(
-    ref: str,
-    wanted: tuple[int, int, int | None, int | None],
-    head: tuple[str, ...],
-    data: str | None,
-    fit: Fit,
-    out: Path,
+    ref: str, wanted: tuple[int, int, int | None, int | None], how: Making, out: Path, name: str | None = None
 ) -> dict[str, Any]:
     """A ready model in folder `out`: expanded, fitted and calibrated where asked, scored where there are data.
 
-    `head` holds FIELD=VALUE for config fields that a new use changes; the new head starts at random.
+    With a `name` it is registered under it, DEPTHxWIDTH as its alias.
     """
     check_out(out)
-    for option, asked in (("--fit-steps", fit.steps), ("--calibrate", fit.calibrate)):
-        if asked and data is None:
-            raise BadInputError(f"{option}: it needs --data ('digits', 'webdataset:FOLDER' or 'text:PATH')")
-        if asked and head:
-            raise BadInputError(f"--head: {option} wants the learngene's own head; leave one out, or train the model")
-    folder = api.locate(ref)
-    learngene, fields = Learngene.load(folder), _head(head)
-    size = learngene.size(*wanted)
-    tokenizer = folder / TOKENIZER if learngene.tokenizer else None
-    arch = change_head(learngene.source, fields)
-    dataset = Dataset.open(_data(data, arch, tokenizer), "test") if data else None
-    if fit.steps and dataset:
-        learngene = fit_scalers(learngene, size, dataset, fit)
-    checkpoint = api.instantiate(learngene, size, fields, fit.seed)
-    if fit.calibrate and dataset:
-        whole = api.instantiate(learngene, learngene.source.size)
-        checkpoint = calibrate(checkpoint, whole, dataset, Calibration(samples=fit.calibrate))
-    scores = _score(checkpoint, dataset) if dataset else {}
-    fitted_for = f", scalers fitted for {fit.steps} steps" if fit.steps else ""
-    calibrated_on = f", calibrated on {fit.calibrate} samples" if fit.calibrate else ""
-    origin = f"Started from learngene `{ref}`{fitted_for}{calibrated_on}."
+    if name:
+        from registry.ready import check_ready_name
+
+        check_ready_name(name)
+    source = Source.of(ref)
+    learngene = Learngene.load(source.folder())
+    ready = make(source, learngene, learngene.size(*wanted), how, out)
+    entry = {"entry": keep(out, ready, name, str(ready.size)).ref} if name else {}
+    numbers = {"parameters": ready.parameters, "flops": ready.flops, "fit_steps": how.fit.steps}
+    return {"out": str(out), "size": ready.size.model_dump(), **numbers, **ready.scores, **entry}
+
+
+def make(source: Source, learngene: Learngene, size: Size, how: Making, out: Path) -> Ready:
+    """A ready model in `out`, which appears whole or not at all; `learngene` is what `source` holds."""
+    dataset = _open_data(how.data, source, learngene, how) if how.data else None
+    checkpoint = _expanded(learngene, size, how, dataset)
+    scores = _scores(checkpoint, dataset) if dataset else {}
     if dataset:  # what the scores were measured with
         checkpoint = replace(checkpoint, preprocessing=dataset.preprocessing)
-    save_checkpoint(out, checkpoint, origin=origin)
-    arch = checkpoint.arch
-    numbers = {"parameters": arch.parameters(), "flops": arch.flops(), "fit_steps": fit.steps}
-    return {"out": str(out), "size": size.model_dump(), **numbers, **scores}
+    fit = how.fit
+    fitted_for = f", scalers fitted for {fit.steps} steps" if fit.steps else ""
+    calibrated_on = f", calibrated on {fit.calibrate} samples" if fit.calibrate else ""
+    origin = f"Started from learngene `{source.ref}`{fitted_for}{calibrated_on}."
+    with atomic_folder(out) as temporary:
+        write_checkpoint(temporary, checkpoint, origin=origin)
+        facts = {"learngene": learngene.digest, "ref": source.ref, "method": learngene.method.name}
+        return seal(temporary, checkpoint.arch, **facts, options=how.options, scores=scores)
 
 
-def fit_scalers(learngene: Learngene, size: Size, data: Dataset, fit: Fit) -> Learngene:
-    """The learngene at `size`, with what is particular to that size fitted and what sizes share frozen."""
-    module = fitted(learngene, size)
-    training = Training(steps=fit.steps, batch=fit.batch, lr=fit.lr, weight_decay=0.0, seed=fit.seed)
-    execution = Execution(checkpoint_every=fit.steps)
-    with tempfile.TemporaryDirectory() as folder, progress_bar("fit") as report:
-        objective = task_objective(module.arch, training)
-        train(module, objective, data, training, execution, Path(folder), lambda done: report(done.step, fit.steps))
-    return module.learngene(parents=(learngene.digest,))
+def _open_data(text: str, source: Source, learngene: Learngene, how: Making) -> "Dataset":
+    from pipelines.fitting import open_data  # loads training code
+
+    tokenizer = source.folder() / TOKENIZER if learngene.tokenizer else None
+    return open_data(text, change_head(learngene.source, how.head), tokenizer)
+
+
+def _expanded(learngene: Learngene, size: Size, how: Making, dataset: "Dataset | None") -> Checkpoint:
+    """The model of `size`, fitted and calibrated where asked."""
+    fit = how.fit
+    if not dataset or not (fit.steps or fit.calibrate):
+        return api.instantiate(learngene, size, how.head, fit.seed)
+    from pipelines.fitting import calibrated, fit_scalers
+
+    if fit.steps:
+        learngene = fit_scalers(learngene, size, dataset, fit)
+    checkpoint = api.instantiate(learngene, size, how.head, fit.seed)
+    return calibrated(checkpoint, learngene, dataset, fit.calibrate) if fit.calibrate else checkpoint
+
+
+def _scores(checkpoint: Checkpoint, dataset: "Dataset") -> dict[str, float]:
+    from pipelines.fitting import score
+
+    scores = score(checkpoint, dataset)
+    for name, value in scores.items():
+        if not isfinite(value):
+            raise DivergedError(f"--data: the {name} of the model is {value}; with these data and this fit it is none")
+    return scores
+
+
+def keep(folder: Path, ready: Ready, name: str, alias: str) -> "ReadyEntry":
+    """Copy a ready model into the store and register it as `name@alias`; again, it stays the version that it is."""
+    from pipelines.store import Store
+    from registry.ready import copy_ready, is_whole, register_ready
+
+    place = Store.default().root / "ready" / ready.digest
+    if not is_whole(place, ready.digest):
+        copy_ready(folder, place)
+    return register_ready(place, name, alias)
+
+
+def describe_ready(ref: str) -> dict[str, Any] | None:
+    """A ready model in the registry; None for a learngene."""
+    if is_folder(ref):
+        return None
+    from registry.ready import ReadyEntry, find_any
+
+    found = find_any(ref)
+    return found.to_json() if isinstance(found, ReadyEntry) else None
+
+
+def pull_folder(ref: str, out: Path | None) -> Path:
+    """The verified folder of what `ref` means in the registry: in the cache of this machine, or copied to `out`."""
+    from registry.ready import pull_any
+
+    if out is None:
+        return pull_any(ref)
+    check_out(out)
+    with atomic_folder(out) as copy:
+        shutil.copytree(pull_any(ref), copy, dirs_exist_ok=True)
+    return out
+
+
+def export_model(folder: Path, out: Path) -> float:
+    """Write the model in `folder` to the file `out`; how far its outputs are from the model's."""
+    from zoo.formats.onnx import export_onnx
+
+    if out.suffix != ".onnx":
+        raise BadInputError(f"--out: {out.name!r} names no format; legal is a name that ends in .onnx")
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise BadInputError(f"--out: {out} cannot be a file; choose a name in a folder that is there")
+    return export_onnx(read_checkpoint(folder), out)
 
 
 def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: str) -> "Entry":
     """Condense a checkpoint folder into the store and register it as the champion of `name`."""
+    from pipelines.store import Store
     from registry.promote import set_alias
     from registry.refs import parse_name
     from registry.register import register as register_entry
@@ -115,37 +222,7 @@ def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: s
     return set_alias(name, "champion", entry.version)
 
 
-def _score(checkpoint: Checkpoint, data: Dataset) -> dict[str, float]:
-    module = Plain(checkpoint.arch, checkpoint.weights)
-    objective = task_objective(checkpoint.arch, Training(steps=1))
-    return evaluate(module, module, objective, data, World.current())
-
-
-def _data(text: str, arch: Architecture, tokenizer: Path | None) -> Data:
-    """The data that `--data` names, in the shape that the model wants."""
-    kind, _, path = text.partition(":")
-    config = arch.config.model_dump()
-    content: dict[str, Any] = {"kind": kind}
-    if path:
-        wanted = {fact: config[field] for fact, field in arch.family.data.items()}
-        content |= {"path": path, **wanted}
-    if kind == "text":
-        content |= {"length": config[arch.family.longest]} if arch.family.longest else {}
-        content |= {"tokenizer": str(tokenizer)} if tokenizer else {}
-        content = {name: value for name, value in content.items() if value is not None}
-    try:
-        data: Data = TypeAdapter(Data).validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        what = f"{first['loc'][-1]}: {first['msg']}" if first["loc"] else first["msg"]
-        shown = kind if first["type"] == "address" else text
-        raise BadInputError(f"--data: {shown!r}: {what}; legal values: digits, webdataset:FOLDER, text:PATH") from error
-    for field, problem in mismatches(arch.family, config, data):
-        raise BadInputError(f"--data: {text!r}: the model's {field} is {problem}")
-    return data
-
-
-def _head(options: tuple[str, ...]) -> dict[str, Any]:
+def head_fields(options: tuple[str, ...]) -> dict[str, Any]:
     """The fields of `--head`."""
     fields: dict[str, Any] = {}
     for option in options:

@@ -1,4 +1,4 @@
-"""Whether all nodes of a cluster see one store: better asked at once than found out after a training."""
+"""Whether all nodes of a cluster see one folder: better asked at once than found out after a training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from infra.cluster import Cluster
 
 
-def check_shared(root: Path, cluster: "Cluster") -> None:
-    """Raise `NotFoundError` naming the nodes that do not see what this process writes in the store."""
+def check_shared(root: Path, cluster: "Cluster", field: str = "ZOO_HOME") -> None:
+    """Raise `NotFoundError` naming the nodes that do not see what this process writes in the folder of `field`."""
     root.mkdir(parents=True, exist_ok=True)
     probe = root / f".probe-{uuid4().hex}"
     probe.touch()
@@ -21,8 +21,8 @@ def check_shared(root: Path, cluster: "Cluster") -> None:
         probe.unlink()
     if blind:
         raise NotFoundError(
-            f"ZOO_HOME: the store {root} is not there on {', '.join(sorted(blind))}; all nodes and the run itself must"
-            " share it: set ZOO_HOME to a folder of a shared file system on every node"
+            f"{field}: the folder {root} is not there on {', '.join(sorted(blind))}; all nodes and the run itself must"
+            f" share it: set {field} to a folder of a shared file system, on every node"
         )
 
 

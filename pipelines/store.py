@@ -4,6 +4,7 @@ stages/<key>/        what a stage made: `output/`, `metrics.jsonl`, `record.json
 work/<key>/<token>/  an unfinished stage of the run that holds this lease: checkpoints, metrics, progress
 leases/<key>/        who works on it (`pipelines.lease`)
 learngenes/<digest>/ learngenes condensed by hand
+ready/<digest>/      ready models that are registered
 
 Nothing of work and leases is left when a stage is finished.
 """

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from registry.refs import close_to, known, parse_name, parse_ref
 from registry.server import connect, without_credentials
-from zoo.errors import IntegrityError, NotFoundError
+from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.size import LegalSizes, Size
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "learngene-zoo"  # holds the numbers of all learngenes, so that one search compares them
 OURS = "learngene."  # the prefix of the tags that make a model version an entry
+KIND, READY = f"{OURS}kind", "ready"  # the tag that makes a model version a ready model (`registry.ready`)
 CHAMPION = "champion"  # what a plain name means, if it is set
 OWN = "@"  # in the name of a registered model: it is no learngene but what we keep beside one (its history)
 PAGE = 1000  # the most that MLflow gives at once
@@ -98,6 +99,12 @@ def find_entry(ref: str) -> Entry:
     A plain name means its champion if that alias is set, else its newest version. Raises `NotFoundError` that
     says what there is, `IntegrityError` if the version is none of ours.
     """
+    shelf, version = find_version(ref)
+    return shelf.entry(version)
+
+
+def find_version(ref: str) -> "tuple[Shelf, ModelVersion]":
+    """The version that `ref` means, whatever it is of; as in `find_entry`."""
     name, alias, number = parse_ref(ref)
     with connect() as client:
         shelf = _known(client, name)
@@ -111,7 +118,7 @@ def find_entry(ref: str) -> Entry:
         number = aliases.get(CHAMPION, max(found))
     if number not in found:
         raise NotFoundError(f"{ref}: {name!r} has no version {number}; it has {known(found)}")
-    return shelf.entry(found[number])
+    return shelf, found[number]
 
 
 def versions_of(client: "MlflowClient", names: Collection[str] | None = None) -> list["ModelVersion"]:
@@ -156,6 +163,8 @@ class Shelf:
         """The entries, and the references of the versions that are none."""
         entries, foreign = [], []
         for version in self.versions:
+            if is_ready(version):
+                continue
             try:
                 entries.append(self.entry(version))
             except IntegrityError:
@@ -163,7 +172,11 @@ class Shelf:
         return entries, foreign
 
     def entry(self, version: "ModelVersion") -> Entry:
-        """Raises `IntegrityError` if the version was not registered by us."""
+        """Raises `IntegrityError` if the version was not registered by us, `BadInputError` for a ready model."""
+        if is_ready(version):
+            raise BadInputError(
+                f"{version.name}:{version.version} is a ready model, not a learngene; `zoo pull` gives its folder"
+            )
         ours = {key.removeprefix(OURS): text for key, text in version.tags.items() if key.startswith(OURS)}
         number, aliases = int(version.version), self.aliases.get(version.name, {})
         try:
@@ -189,6 +202,11 @@ class Shelf:
                 f"{version.name}:{number} is not a learngene: the {OURS}* tags of the model version do not "
                 f"say which ({type(error).__name__}: {error})"
             ) from error
+
+
+def is_ready(version: "ModelVersion") -> bool:
+    """Whether a model version is a ready model."""
+    return version.tags.get(KIND) == READY
 
 
 def read(client: "MlflowClient", names: Collection[str] | None = None) -> Shelf:

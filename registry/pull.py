@@ -24,7 +24,11 @@ def pull(ref: str) -> Path:
         NotFoundError: no such entry, or its folder is gone.
         IntegrityError: the learngene is not what was registered. Nothing of it stays in the cache.
     """
-    entry = find_entry(ref)
+    return pull_entry(find_entry(ref))
+
+
+def pull_entry(entry: Entry) -> Path:
+    """`pull` of an entry that was found already: nothing is asked of the registry."""
     folder = home() / "cache" / "learngenes" / entry.digest
     if not _is_whole(folder, entry.digest):
         folder.parent.mkdir(parents=True, exist_ok=True)

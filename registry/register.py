@@ -50,7 +50,7 @@ def register(folder: Path, name: str, *, metrics: Mapping[str, float], tags: Map
     numbers[PARAMETERS] = float(manifest.parameters)
     texts = {**_own_tags(manifest, folder), **_free_tags(tags or {})}
     with connect() as client, lock():
-        version = _register(client, name, texts, numbers)
+        version = put(client, name, texts, numbers)
     return find_entry(f"{name}:{version.version}")
 
 
@@ -95,8 +95,8 @@ def log_evidence(entry: Entry, numbers: Mapping[str, float], folder: Path, place
     return find_entry(entry.ref)
 
 
-def _register(client: "MlflowClient", name: str, texts: dict[str, str], numbers: dict[str, float]) -> "ModelVersion":
-    """The steps in their order. `texts` are the tags, `numbers` the metrics."""
+def put(client: "MlflowClient", name: str, texts: dict[str, str], numbers: dict[str, float]) -> "ModelVersion":
+    """The steps in their order, under `lock()`. `texts` are the tags, `numbers` the metrics."""
     digest = texts[f"{OURS}digest"]
     version = _version(client, name, digest)
     run_id = _run_of(version) if version else _run(client, name, digest)
@@ -114,7 +114,7 @@ def _register(client: "MlflowClient", name: str, texts: dict[str, str], numbers:
             if first.run_id != run_id:
                 client.delete_logged_model(model.model_id)
                 client.delete_run(run_id)
-            return _register(client, name, texts, numbers)
+            return put(client, name, texts, numbers)
     for key, text in texts.items():
         if version.tags.get(key) != text:
             client.set_model_version_tag(name, str(version.version), key, text)

@@ -116,7 +116,13 @@ def _migrate(uri: str) -> None:
 
     It is made under another name: one that dies in the middle must not leave half of the tables.
     """
-    from sqlalchemy.exc import DatabaseError, OperationalError
+    try:
+        from sqlalchemy.exc import DatabaseError, OperationalError
+    except ImportError as error:
+        raise BadInputError(
+            "MLFLOW_TRACKING_URI: an SQLite file needs learngene-zoo[registry]; with learngene-zoo[pull] legal are "
+            "http://HOST[:PORT] and https://HOST[:PORT]"
+        ) from error
 
     database = Path(uri.removeprefix(SQLITE))
     try:

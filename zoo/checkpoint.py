@@ -41,11 +41,16 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, origin: str) -> None:
     """Write a folder that the family's own library loads, with a card; `origin` is a sentence for the card."""
-    form = FORMATS[checkpoint.arch.family.library]
     with atomic_folder(folder) as temporary:
-        form.write(temporary, checkpoint)
-        card = model_card(checkpoint.arch, origin, form.usage(checkpoint.arch))
-        (temporary / CARD).write_text(card, encoding="utf-8")
+        write_checkpoint(temporary, checkpoint, origin=origin)
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, origin: str) -> None:
+    """Fill an empty folder as `save_checkpoint` does."""
+    form = FORMATS[checkpoint.arch.family.library]
+    form.write(folder, checkpoint)
+    card = model_card(checkpoint.arch, origin, form.usage(checkpoint.arch))
+    (folder / CARD).write_text(card, encoding="utf-8")
 
 
 def read_checkpoint(folder: Path | str) -> Checkpoint:

@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
@@ -108,12 +110,21 @@ def apart(tensors: Mapping[str, Tensor], others: Iterable[Tensor]) -> dict[str, 
     return {key: t.clone() if t.untyped_storage().data_ptr() in taken else t for key, t in tensors.items()}
 
 
+COMPUTED = 2**26
+"""Models of so many numbers are expanded to see whether a learngene is whole; of larger ones only the shapes.
+
+Shapes alone (device `meta`) cost nothing, but the first ones of a process load torch's compiler: more than a second.
+"""
+
+
+@torch.no_grad()
 def _check_whole(learngene: Learngene) -> None:
-    """Expand shapes only (device `meta`): a tensor that is missing or of a wrong shape shows itself."""
+    """Expand to the size it was made at: a tensor that is missing or of a wrong shape shows itself."""
     source = learngene.source
-    shapes = {name: tensor.to("meta") for name, tensor in learngene.tensors.items()}
+    device = "cpu" if sum(prod(shape) for shape in source.shapes().values()) <= COMPUTED else "meta"
+    tensors = {name: tensor.to(device) for name, tensor in learngene.tensors.items()}
     try:
-        found = source.unstack(learngene.method.expand(shapes, source, source))
+        found = source.unstack(learngene.method.expand(tensors, source, source))
     except (KeyError, RuntimeError, IndexError, ValueError) as error:
         raise BadInputError(f"the tensors are not those of a whole learngene ({error})") from error
     if {name: tuple(tensor.shape) for name, tensor in found.items()} != source.shapes():

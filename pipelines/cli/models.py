@@ -1,23 +1,32 @@
-"""The verbs about learngenes and models: list, show, instantiate, condense, methods."""
+"""The verbs about learngenes and models: list, show, instantiate, pull, export, condense, methods."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli.options import Json, Reference, print_json
+from zoo.errors import BadInputError
+
+if TYPE_CHECKING:
+    from pipelines.models import Making
 
 
 def list_(
     name: Annotated[str | None, typer.Argument(help="Only versions of this name.", show_default=False)] = None,
+    ready: Annotated[bool, typer.Option("--ready", help="The ready models, instead of the learngenes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the learngenes in the registry.
+    """List the learngenes, or the ready models, in the registry.
 
     Example: zoo list --json
     """
     from pipelines import show
     from registry.entries import list_entries
+
+    if ready:
+        _list_ready(name, as_json=as_json)
+        return
 
     entries = list_entries(name)
     if as_json:
@@ -25,17 +34,32 @@ def list_(
     elif entries:
         show.answers.print(show.entry_table(entries))
     else:
-        show.messages.print("the registry is empty; `zoo run RECIPE` or `zoo condense` fills it")
+        empty = "the registry is empty; `zoo run RECIPE` or `zoo condense` fills it"
+        show.messages.print(f"no learngene here; see `zoo list {name} --ready`" if name else empty)
+
+
+def _list_ready(name: str | None, *, as_json: bool) -> None:
+    from pipelines import ready_tables, show
+    from registry.ready import list_ready
+
+    entries = list_ready(name)
+    if as_json:
+        print_json([entry.to_json() for entry in entries])
+    elif entries:
+        show.answers.print(ready_tables.ready_table(entries))
+    else:
+        show.messages.print("no ready model is registered; `zoo instantiate --sizes FILE --register NAME` does it")
 
 
 def show_(ref: Reference, as_json: Json = False) -> None:
-    """Show one learngene: what it is, which sizes it gives, where it comes from, how good it is.
+    """Show one learngene (what it is, which sizes it gives, where it comes from, how good it is) or ready model.
 
     Example: zoo show vit-cifar10.weit@champion
     """
     from pipelines import show, verbs
+    from pipelines.models import describe_ready
 
-    content = verbs.describe_learngene(ref)
+    content = describe_ready(ref) or verbs.describe_learngene(ref)
     if as_json:
         print_json(content)
         return
@@ -47,13 +71,27 @@ def show_(ref: Reference, as_json: Json = False) -> None:
 
 def instantiate(
     ref: Reference,
-    depth: Annotated[int, typer.Option(help="Number of blocks.", show_default=False)],
-    width: Annotated[int, typer.Option(help="Channels.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder of the ready model.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the ready model; with --sizes, of a folder for each.", show_default=False)
+    ],
+    depth: Annotated[int | None, typer.Option(help="Number of blocks.", show_default=False)] = None,
+    width: Annotated[int | None, typer.Option(help="Channels.", show_default=False)] = None,
     heads: Annotated[
         int | None, typer.Option(help="Attention heads.", show_default="as wide as the learngene's")
     ] = None,
     mlp: Annotated[int | None, typer.Option(help="MLP hidden units.", show_default="the learngene's ratio")] = None,
+    sizes: Annotated[
+        Path | None,
+        typer.Option(help="Many models at once: a file (YAML) with their sizes or budgets.", show_default=False),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Where --sizes runs: 'local', 'auto', or HOST:PORT of a running Ray.", show_default="local"),
+    ] = None,
+    register: Annotated[
+        str | None,
+        typer.Option(help="Register ready models under this name, as NAME.ready.", show_default=False),
+    ] = None,
     head: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,7 +112,7 @@ def instantiate(
     seed: Annotated[int, typer.Option(help="Order of the data in the fit, random start of a new head.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Make a ready model of any legal size, as a folder that timm or transformers load by themselves.
+    """Make a ready model of any legal size, as a folder that timm or transformers load by themselves; or many of them.
 
     Example: zoo instantiate vit-cifar10.weit@champion --depth 8 --width 128 --data webdataset:../shared/data/cifar10
     --fit-steps 200 --out ready/
@@ -82,11 +120,80 @@ def instantiate(
     from pipelines import models, show
 
     fit = models.Fit(steps=fit_steps, lr=fit_lr, batch=fit_batch, seed=seed, calibrate=calibrate)
-    content = models.make_model(ref, (depth, width, heads, mlp), tuple(head or ()), data, fit, out)
+    how = models.Making(models.head_fields(tuple(head or ())), data, fit)
+    if sizes is not None:
+        if given := [name for name, value in _size_options(depth, width, heads, mlp).items() if value is not None]:
+            raise BadInputError(f"{given[0]}: --sizes says the sizes; leave one of them out")
+        _instantiate_many(ref, sizes, how, out, address or "local", register, as_json=as_json)
+        return
+    if depth is None or width is None:
+        missing = "--depth" if depth is None else "--width"
+        raise BadInputError(f"{missing}: missing; give --depth and --width, or --sizes")
+    if address is not None:
+        raise BadInputError("--address: a single model is made in this process; legal only with --sizes")
+    content = models.make_model(ref, (depth, width, heads, mlp), how, out, register)
     if as_json:
         print_json(content)
     else:
         show.answers.print(show.field_table(content))
+
+
+def _size_options(depth: int | None, width: int | None, heads: int | None, mlp: int | None) -> dict[str, int | None]:
+    return {"--depth": depth, "--width": width, "--heads": heads, "--mlp": mlp}
+
+
+def _instantiate_many(
+    ref: str, sizes: Path, how: "Making", out: Path, address: str, name: str | None, *, as_json: bool
+) -> None:
+    from pipelines import fan_out, ready_tables, show
+
+    rows = fan_out.instantiate_sizes(ref, sizes, how, out, address=address, name=name, shown=ready_tables.live_rows)
+    if as_json:
+        print_json([row.to_json() for row in rows])
+    else:
+        show.answers.print(ready_tables.rows_table(rows))
+    if any(row.state == "failed" for row in rows):
+        raise typer.Exit(1)
+
+
+def pull(
+    ref: Annotated[str, typer.Argument(help="NAME, NAME@alias or NAME:version.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Copy it into this folder.", show_default="the cache of this machine")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch a learngene or a ready model from the registry, verified, and print its folder.
+
+    Example: zoo pull vit-cifar10.weit.ready@edge --out model/
+    """
+    from pipelines.models import pull_folder
+
+    folder = pull_folder(ref, out)
+    if as_json:
+        print_json({"folder": str(folder)})
+    else:
+        print(folder)
+
+
+def export(
+    folder: Annotated[
+        Path, typer.Argument(help="A ready or trained model of timm or transformers.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The file; what it ends with says the format: .onnx.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Write a model in a format of other programs: one ONNX file, compared with the model by onnxruntime.
+
+    Example: zoo export ready/ --out ready.onnx
+    """
+    from pipelines.models import export_model
+
+    difference = export_model(folder, out)
+    if as_json:
+        print_json({"out": str(out), "difference": difference})
+    else:
+        print(f"{out}: outputs differ from torch's by {difference:.1e} of the largest")
 
 
 def condense(
