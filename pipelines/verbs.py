@@ -15,6 +15,8 @@ from pipelines.recipe_file import load_recipe
 from pipelines.runner import OnChange, StageStatus, check_cluster, check_registry, plan, register, run
 from pipelines.show import live_stages, messages
 from pipelines.store import Store
+from registry.gate import gate_of
+from registry.history import CANDIDATE
 from zoo.api import is_folder, locate
 from zoo.families import architecture
 from zoo.files import home
@@ -34,6 +36,12 @@ class RunResult:
 
     stages: list[StageStatus]
     entries: "list[Entry]"
+
+    @property
+    def waiting(self) -> list[str]:
+        """A line for every candidate, which only the bench that its gate names can make the champion."""
+        gates = [(entry, gate_of(entry)) for entry in self.entries if CANDIDATE in entry.aliases]
+        return [f"{entry.ref} is the candidate until bench {gate.bench!r} has run" for entry, gate in gates if gate]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
