@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -102,16 +103,19 @@ def fit_scalers(learngene: Learngene, size: Size, data: Dataset, fit: Fit) -> Le
 
 def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: str) -> "Entry":
     """Condense a checkpoint folder into the store and register it as the champion of `name`."""
+    from pipelines.provenance import write_by_hand
     from registry.promote import set_alias
     from registry.refs import parse_name
     from registry.register import register as register_entry
 
     chosen = _closed_form(method, options)
     parse_name(name)
+    began = monotonic()
     learngene = api.condense(read_checkpoint(folder), chosen)
     place = Store.default().root / "learngenes" / learngene.digest
     learngene.save(place)
-    entry = register_entry(place, name, metrics={}, tags={"made-by": "condense"})
+    sha = write_by_hand(place, monotonic() - began)
+    entry = register_entry(place, name, metrics={}, tags={"made-by": "condense", "provenance": sha})
     return set_alias(name, "champion", entry.version)
 
 

@@ -3,7 +3,7 @@
 from graphlib import TopologicalSorter
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from pipelines.bench.spec import Bench
 from pipelines.recipe_stages import Name, Ref, Stage, Strict, inputs
@@ -46,6 +46,18 @@ class Recipe(Strict):
     stages: Annotated[dict[Name, Stage], Field(min_length=1)]
     entries: dict[Name, Registration] = Field(default_factory=dict, alias="register")
     bench: Bench | None = None
+    _written: tuple[str, tuple[str, ...]] = PrivateAttr(("", ()))
+
+    @property
+    def written(self) -> tuple[str, tuple[str, ...]]:
+        """The text of the file that it was read from, and the overrides; empty where it was made in Python."""
+        return self._written
+
+    def was_written(self, text: str, overrides: tuple[str, ...]) -> "Recipe":
+        """The same recipe, which knows where it was read."""
+        recipe = self.model_copy()
+        recipe._written = (text, overrides)
+        return recipe
 
     def order(self) -> list[str]:
         """The stages' names, each after those it refers to."""

@@ -20,6 +20,8 @@ from pipelines.sharing import check_shared
 from pipelines.store import METRICS, STARTED, Store, Workplace
 from registry.gate import TAG
 from zoo.errors import BadInputError
+from zoo.files import digest_file
+from zoo.provenance import PROVENANCE
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
@@ -257,6 +259,8 @@ def _register(recipe: Recipe, store: Store, name: str, row: StageStatus) -> "Ent
     assert record is not None
     folder = store.verified(row.key)
     tags = _tags(recipe, recipe.entries[name]) | {"key": row.key}
+    if (folder / PROVENANCE).is_file():  # a result of an earlier version has none
+        tags["provenance"] = digest_file(folder / PROVENANCE)
     entry = register(folder, name, metrics=record.scores, tags=tags)
     log_training(entry, row.name, read_metrics(folder.parent / METRICS))
     return choose(entry)
