@@ -15,6 +15,7 @@ from rich.text import Text
 
 from pipelines.bench.cells import number
 from pipelines.runner import OnChange, StageStatus
+from registry.evidence import speed_text
 
 if TYPE_CHECKING:
     from pipelines.jobs import JobStatus
@@ -141,8 +142,8 @@ def evidence_table(evidence: Sequence[dict[str, Any]]) -> Table:
         metric = "eval_loss" if "eval_loss" in row else "accuracy"
         unit = " %" if metric == "accuracy" else ""
         scores = [f"{number(row[x], metric)}{unit}" if x in row else "-" for x in (metric, "scratch", "reference")]
-        speed = f"{row['speed_up']:.1f} x" if row.get("speed_up") else "not reached"
-        table.add_row(row["bench"], row["start"], row["size"], *scores, speed)
+        speed = speed_text(row)
+        table.add_row(row["bench"], row["start"], row["size"], *scores, f"{speed} x" if speed else "not reached")
     return table
 
 

@@ -83,9 +83,13 @@ class Cost(_Frozen):
         return Cost(core_hours=cores, gpu_hours=gpus, flops=self.flops + other.flops)
 
     def __str__(self) -> str:
-        hours = "hours not known" if self.core_hours is None else f"{self.core_hours:.3g} core hours"
-        gpus = f", {self.gpu_hours:.3g} GPU hours" if self.gpu_hours else ""
-        return f"{hours}{gpus}, {self.flops:.3g} FLOPs"
+        hours = "hours not known" if self.core_hours is None else _hours(self.core_hours, "core")
+        gpus = f", {_hours(self.gpu_hours, 'GPU')}" if self.gpu_hours else ""
+        return hours + gpus + (f", {self.flops:.3g} FLOPs" if self.flops else "")
+
+
+def _hours(hours: float, what: str) -> str:
+    return f"{hours:.3g} {what} hours" if hours >= 0.1 else f"{3600 * hours:.3g} {what} seconds"
 
 
 FREE, UNKNOWN = Cost(core_hours=0.0, gpu_hours=0.0, flops=0.0), Cost(core_hours=None, gpu_hours=None, flops=0.0)

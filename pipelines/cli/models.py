@@ -28,21 +28,24 @@ def list_(
         show.messages.print("the registry is empty; `zoo run RECIPE` or `zoo condense` fills it")
 
 
-def show_(ref: Reference, as_json: Json = False) -> None:
+def show_(
+    ref: Reference,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Also what it was made from, down to the data, and what was made from it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show one learngene: what it is, which sizes it gives, where it comes from, how good it is.
 
     Example: zoo show vit-cifar10.weit@champion
     """
-    from pipelines import show, verbs
+    from pipelines import lineage_tables, verbs
 
-    content = verbs.describe_learngene(ref)
+    content = verbs.describe_learngene(ref, tree=tree)
     if as_json:
         print_json(content)
-        return
-    evidence = content.pop("evidence", [])
-    show.answers.print(show.field_table(content))
-    if evidence:
-        show.answers.print(show.evidence_table(evidence))
+    else:
+        lineage_tables.print_learngene(content)
 
 
 def instantiate(
