@@ -7,6 +7,7 @@ from rich.tree import Tree
 
 from pipelines.lineage import Lineage, Node
 from pipelines.show import answers, evidence_table, field_table
+from zoo.card import story
 from zoo.provenance import Provenance
 
 SHORT = 12
@@ -18,29 +19,11 @@ def print_learngene(content: dict[str, Any]) -> None:
     rest = {name: value for name, value in content.items() if name not in ("cost", "provenance", "evidence", "lineage")}
     answers.print(field_table(rest))
     if "provenance" in content:
-        answers.print(field_table(provenance_fields(Provenance.model_validate(content["provenance"]))))
+        answers.print(field_table(story(Provenance.model_validate(content["provenance"]))))
     if content.get("evidence"):
         answers.print(evidence_table(content["evidence"]))
     if "lineage" in content:
         answers.print(tree_of(Lineage.model_validate(content["lineage"])))
-
-
-def provenance_fields(provenance: Provenance) -> dict[str, str]:
-    """The story of a learngene in a few lines; stages that saw the same environment are not told apart."""
-    own, recipe, data = provenance.own, provenance.recipe, provenance.data
-    fields = {"cost": str(own.cost), "cost of all": f"{provenance.cost} ({len(provenance.stages)} stages)"}
-    if recipe:
-        sets = f" ({', '.join(recipe.overrides)})" if recipe.overrides else ""
-        fields["recipe"] = f"{recipe.name}{sets}"
-    if data:
-        index = f", index {data.index[:SHORT]}" if data.index else ""
-        fields["data"] = f"{data.kind}, content {data.digest[:SHORT]}{index}"
-    if seeds := [f"{stage.stage} {stage.seed}" for stage in provenance.stages if stage.seed is not None]:
-        fields["seeds"] = ", ".join(seeds)
-    if ran := own.environment:
-        versions = ", ".join(f"{name} {version}" for name, version in ran.versions.items())
-        fields |= {"code": str(ran.code), "versions": versions, "hardware": str(ran.hardware)}
-    return fields
 
 
 def tree_of(lineage: Lineage) -> Tree:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pipelines.cards import start_of
 from pipelines.matching import mismatches
 from pipelines.show import progress_bar
 from pipelines.stages.common import task_objective
@@ -84,7 +85,7 @@ def make_model(
     origin = f"Started from learngene `{ref}`{fitted_for}{calibrated_on}."
     if dataset:  # what the scores were measured with
         checkpoint = replace(checkpoint, preprocessing=dataset.preprocessing)
-    save_checkpoint(out, checkpoint, origin=origin)
+    save_checkpoint(out, checkpoint, origin=origin, start=start_of(ref, learngene, size), scores=scores)
     arch = checkpoint.arch
     numbers = {"parameters": arch.parameters(), "flops": arch.flops(), "fit_steps": fit.steps}
     return {"out": str(out), "size": size.model_dump(), **numbers, **scores}

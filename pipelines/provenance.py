@@ -11,8 +11,9 @@ from pipelines.recipe_stages import Condense, Ref, Registered, Stage, inputs, so
 from pipelines.sources import AnySource, locate
 from pipelines.store import Store
 from trainers.data.identity import identity, index_digest
+from zoo.card import About, learngene_card
 from zoo.files import digest_file, digest_json
-from zoo.manifest import MANIFEST, read_manifest
+from zoo.manifest import CARD, MANIFEST, read_manifest
 from zoo.provenance import (
     FREE,
     UNKNOWN,
@@ -56,7 +57,7 @@ class Lineage:
             update={"digest": digest, "cost": cost(effort, scores), "environment": effort and effort.environment}
         )
         stages = (*self.before, own)
-        write_provenance(folder, Provenance(learngene=digest, recipe=self.recipe, data=self.data, stages=stages))
+        _write(folder, Provenance(learngene=digest, recipe=self.recipe, data=self.data, stages=stages))
 
 
 def write_by_hand(folder: Path, seconds: float) -> str:
@@ -75,7 +76,14 @@ def write_by_hand(folder: Path, seconds: float) -> str:
         cost=cost(effort, {}),
         environment=effort.environment,
     )
-    return write_provenance(folder, Provenance(learngene=manifest.digest, recipe=None, data=None, stages=(own,)))
+    return _write(folder, Provenance(learngene=manifest.digest, recipe=None, data=None, stages=(own,)))
+
+
+def _write(folder: Path, provenance: Provenance) -> str:
+    """Write the provenance, and the card with it in; the SHA-256 of the provenance."""
+    card = learngene_card(read_manifest(folder), About(provenance=provenance))
+    (folder / CARD).write_text(card, encoding="utf-8")
+    return write_provenance(folder, provenance)
 
 
 def cost(effort: Effort | None, scores: dict[str, float]) -> Cost:

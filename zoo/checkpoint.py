@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from zoo.architecture import Architecture, Weights
-from zoo.card import model_card
+from zoo.card import Start, model_card
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.files import atomic_folder, digest_file
 from zoo.formats import FORMATS, recognise
@@ -39,12 +39,22 @@ class Checkpoint:
         return self.arch.assemble(self.weights).eval()
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, origin: str) -> None:
-    """Write a folder that the family's own library loads, with a card; `origin` is a sentence for the card."""
+def save_checkpoint(
+    folder: Path,
+    checkpoint: Checkpoint,
+    *,
+    origin: str,
+    start: Start | None = None,
+    scores: Mapping[str, float] | None = None,
+) -> None:
+    """Write a folder that the family's own library loads, with a card.
+
+    `origin` is a sentence for the card, `start` the learngene that it started from, `scores` those on held-out data.
+    """
     form = FORMATS[checkpoint.arch.family.library]
     with atomic_folder(folder) as temporary:
         form.write(temporary, checkpoint)
-        card = model_card(checkpoint.arch, origin, form.usage(checkpoint.arch))
+        card = model_card(checkpoint.arch, origin, form.usage(checkpoint.arch), start, scores)
         (temporary / CARD).write_text(card, encoding="utf-8")
 
 
