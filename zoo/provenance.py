@@ -159,9 +159,9 @@ class Provenance(_Frozen):
 
     @property
     def cost(self) -> Cost:
-        """Of all stages, and of the registered learngenes that they started from."""
-        origins = [origin.cost for stage in self.stages for origin in stage.inputs.values()]
-        return sum([*origins, *(stage.cost for stage in self.stages)], FREE)
+        """Of all stages, and of the learngenes from outside that they started from, each once."""
+        origins = {origin.digest: origin.cost for stage in self.stages for origin in stage.inputs.values()}
+        return sum([*origins.values(), *(stage.cost for stage in self.stages)], FREE)
 
 
 def write_provenance(folder: Path, provenance: Provenance) -> str:
