@@ -46,9 +46,9 @@ class Lineage:
         needed = _needed(recipe, name)
         before = [_made(recipe, stage, keys, store) for stage in recipe.order() if stage in needed]
         own = _made(recipe, name, keys, store)
-        text, overrides = recipe.written
+        told = Written(name=recipe.name, text=recipe.written.text, overrides=recipe.written.overrides)
         data = _data(recipe) if any(stage.data for stage in (*before, own)) else None
-        return cls(Written(name=recipe.name, text=text, overrides=overrides), data, tuple(before), own)
+        return cls(told, data, tuple(before), own)
 
     def write(self, folder: Path, scores: dict[str, float], effort: Effort | None) -> None:
         """Write the provenance of the learngene in `folder` beside it."""

@@ -1,5 +1,6 @@
 """What a recipe may say: stages, what is registered, and the bench that compares starts."""
 
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Annotated, Any
 
@@ -36,6 +37,14 @@ class Registration(Ref):
         return tags
 
 
+@dataclass(frozen=True)
+class Written:
+    """The text of a recipe's file and the overrides; empty where it was made in Python. No part of what it says."""
+
+    text: str = field(default="", compare=False)
+    overrides: tuple[str, ...] = field(default=(), compare=False)
+
+
 class Recipe(Strict):
     """A family on some data, the stages that make learngenes of it, and the names they are registered under."""
 
@@ -46,17 +55,17 @@ class Recipe(Strict):
     stages: Annotated[dict[Name, Stage], Field(min_length=1)]
     entries: dict[Name, Registration] = Field(default_factory=dict, alias="register")
     bench: Bench | None = None
-    _written: tuple[str, tuple[str, ...]] = PrivateAttr(("", ()))
+    _written: Written = PrivateAttr(default_factory=Written)
 
     @property
-    def written(self) -> tuple[str, tuple[str, ...]]:
-        """The text of the file that it was read from, and the overrides; empty where it was made in Python."""
+    def written(self) -> Written:
+        """How it was written."""
         return self._written
 
     def was_written(self, text: str, overrides: tuple[str, ...]) -> "Recipe":
-        """The same recipe, which knows where it was read."""
+        """The same recipe, which knows how it was written."""
         recipe = self.model_copy()
-        recipe._written = (text, overrides)
+        recipe._written = Written(text, overrides)
         return recipe
 
     def order(self) -> list[str]:

@@ -40,9 +40,9 @@ class RunResult:
 
     @property
     def waiting(self) -> list[str]:
-        """A line for every candidate, which only the bench that its gate names can make the champion."""
+        """A line for every candidate: only the bench that its gate names can make it the champion."""
         gates = [(entry, gate_of(entry)) for entry in self.entries if CANDIDATE in entry.aliases]
-        return [f"{entry.ref} is the candidate until bench {gate.bench!r} has run" for entry, gate in gates if gate]
+        return [f"{entry.ref} is the candidate: bench {gate.bench!r} decides" for entry, gate in gates if gate]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
