@@ -11,7 +11,7 @@ from pipelines.patience import is_passing, keep_trying
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import Condense, Stage, sources
 from pipelines.sources import locate
-from pipelines.store import METRICS, Store, Workplace
+from pipelines.store import METRICS, OUTPUT, Store, Workplace
 from trainers.config import Execution
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def run_stage(
     recipe: Recipe, name: str, keys: dict[str, str], store: Store, cluster: "Cluster", place: Workplace
 ) -> None:
     """Run a stage in `place` and commit what it made. Raises what the stage raises, `LeaseLostError`."""
+    from pipelines.effort import read_effort
+    from pipelines.provenance import Lineage
     from pipelines.stages import run_condense  # loads torch
     from pipelines.stages.common import Job
     from trainers.metrics import read_metrics
@@ -48,14 +50,17 @@ def run_stage(
     began, stage = monotonic(), recipe.stages[name]
     description = describe(recipe, stage, keys)
     folders = {".".join(map(str, loc)): locate(source, keys, store) for loc, source in sources(stage)}
+    lineage = Lineage.of(recipe, name, keys, store) if stage.gives == "learngene" else None
     alone = recipe.model_copy(update={"stages": {name: stage}, "entries": {}, "bench": None})
     job = Job(recipe=alone, name=name, work=place.work, inputs=folders, lease=place.lease.path)
     if isinstance(stage, Condense):
         cluster.run(run_condense, job.model_dump_json(by_alias=True), unwanted=place.lease.known_lost)
     else:
         _train(cluster, stage, job.model_dump_json(by_alias=True), place)
-    scores = _final_scores(read_metrics(place.work / METRICS))
-    commit = partial(store.commit, place, name, description, scores, monotonic() - began)
+    scores, effort = _final_scores(read_metrics(place.work / METRICS)), read_effort(place.work)
+    if lineage:
+        keep_trying(partial(lineage.write, place.work / OUTPUT, scores, effort), is_passing)
+    commit = partial(store.commit, place, name, description, scores, monotonic() - began, effort)
     keep_trying(commit, is_passing)
 
 

@@ -7,11 +7,13 @@ import shutil
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
+from pipelines.cards import start_of
 from zoo import Learngene, Size, api, read_checkpoint
 from zoo.api import is_folder
 from zoo.checkpoint import Checkpoint, write_checkpoint
@@ -126,8 +128,9 @@ def make(source: Source, learngene: Learngene, size: Size, how: Making, out: Pat
     fitted_for = f", scalers fitted for {fit.steps} steps" if fit.steps else ""
     calibrated_on = f", calibrated on {fit.calibrate} samples" if fit.calibrate else ""
     origin = f"Started from learngene `{source.ref}`{fitted_for}{calibrated_on}."
+    start = start_of(None if isinstance(source.place, Path) else source.place, learngene, size)
     with atomic_folder(out) as temporary:
-        write_checkpoint(temporary, checkpoint, origin=origin)
+        write_checkpoint(temporary, checkpoint, origin=origin, start=start, scores=scores)
         facts = {"learngene": learngene.digest, "ref": source.ref, "method": learngene.method.name}
         return seal(temporary, checkpoint.arch, **facts, options=how.options, scores=scores)
 
@@ -208,6 +211,7 @@ def export_model(folder: Path, out: Path) -> float:
 
 def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: str) -> "Entry":
     """Condense a checkpoint folder into the store and register it as the champion of `name`."""
+    from pipelines.provenance import write_by_hand
     from pipelines.store import Store
     from registry.promote import set_alias
     from registry.refs import parse_name
@@ -215,10 +219,12 @@ def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: s
 
     chosen = _closed_form(method, options)
     parse_name(name)
+    began = monotonic()
     learngene = api.condense(read_checkpoint(folder), chosen)
     place = Store.default().root / "learngenes" / learngene.digest
     learngene.save(place)
-    entry = register_entry(place, name, metrics={}, tags={"made-by": "condense"})
+    sha = write_by_hand(place, monotonic() - began)
+    entry = register_entry(place, name, metrics={}, tags={"made-by": "condense", "provenance": sha})
     return set_alias(name, "champion", entry.version)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.bench.spec import Bench
 from pipelines.matching import mismatches
 from pipelines.recipe import Recipe
+from pipelines.recipe_gates import gate_mistakes
 from pipelines.recipe_stages import (
     Condense,
     Fit,
@@ -65,6 +66,8 @@ def mistakes(recipe: Recipe) -> Iterator[Mistake]:
                 yield from _size_mistakes(recipe, name, stage)
     if recipe.bench and not wrong_model:
         yield from _bench_mistakes(recipe, recipe.bench)
+    if not wrong_model:
+        yield from gate_mistakes(recipe)
 
 
 def _reference_mistakes(recipe: Recipe) -> Iterator[Mistake]:

@@ -38,7 +38,7 @@ def load_recipe(
     lines = [f"{source.place(loc)}: {'.'.join(map(str, loc))}: {text}" for loc, text in mistakes(recipe)]
     if lines:
         raise BadInputError("\n".join(dict.fromkeys(lines)))
-    return recipe
+    return recipe.was_written(source.text, (*quick, *overrides))
 
 
 def _follows(mistake: dict[str, Any], found: list[dict[str, Any]]) -> bool:

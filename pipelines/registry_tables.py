@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 from rich.text import Text
 
-from registry.evidence import SPEED_UP
+from registry.evidence import speed_text
 from zoo.budget import count_text
 
 if TYPE_CHECKING:
@@ -73,6 +73,6 @@ def _evidence(found: "Found") -> tuple[str, str, str]:
         return "-", "-", "nothing measured"
     first = found.evidence[0]
     score = f"{first.metric} {first.numbers[first.metric]:.4g}" if first.metric else "-"
-    speed = first.numbers.get(SPEED_UP, 0.0)
+    speed = speed_text(first.numbers)
     place = "this size" if found.exact else first.size
-    return score, f"{speed:.1f} x" if speed else "not reached", f"{place}, {first.bench}"
+    return score, f"{speed} x" if speed else "not reached", f"{place}, {first.bench}"

@@ -13,11 +13,15 @@ from pipelines.execute import demand, run_stage
 from pipelines.identity import stage_keys
 from pipelines.lease import Holder, LeaseLostError
 from pipelines.patience import keep_trying
-from pipelines.recipe import Recipe
+from pipelines.promotion import choose
+from pipelines.recipe import Recipe, Registration
 from pipelines.recipe_stages import inputs
 from pipelines.sharing import check_shared
 from pipelines.store import METRICS, STARTED, Store, Workplace
+from registry.gate import TAG
 from zoo.errors import BadInputError
+from zoo.files import digest_file
+from zoo.provenance import PROVENANCE
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
@@ -230,14 +234,14 @@ def check_registry() -> None:
 
 
 def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Entry"]:
-    """Register what the recipe names, with the scores of its stage. What is new becomes the champion.
+    """Register what the recipe names, with the scores of its stage. What is new becomes the champion, or the candidate.
 
     A registry that does not answer is waited for: the stages may have taken days.
     """
     by_name = {row.name: row for row in rows}
     return [
-        keep_trying(partial(_register, recipe, store, name, by_name[ref.stage]), _is_away)
-        for name, ref in recipe.entries.items()
+        keep_trying(partial(_register, recipe, store, name, by_name[wanted.stage]), _is_away)
+        for name, wanted in recipe.entries.items()
     ]
 
 
@@ -248,20 +252,22 @@ def _is_away(error: Exception) -> bool:
 
 
 def _register(recipe: Recipe, store: Store, name: str, row: StageStatus) -> "Entry":
-    from registry.entries import versions
-    from registry.promote import set_alias  # mlflow takes seconds to import
-    from registry.register import log_training, register
+    from registry.register import log_training, register  # mlflow takes seconds to import
     from trainers.metrics import read_metrics
 
     record = store.record(row.key)
     assert record is not None
     folder = store.verified(row.key)
-    tags = {"recipe": recipe.name, "stage": row.name, "key": row.key}
-    before = versions(name)
+    tags = _tags(recipe, recipe.entries[name]) | {"key": row.key}
+    if (folder / PROVENANCE).is_file():  # a result of an earlier version has none
+        tags["provenance"] = digest_file(folder / PROVENANCE)
     entry = register(folder, name, metrics=record.scores, tags=tags)
     log_training(entry, row.name, read_metrics(folder.parent / METRICS))
-    # An old result that is registered again must not undo a later choice; a name without a champion gets one,
-    # as after a kill between the two calls.
-    chosen = any("champion" in old.aliases for old in before)
-    is_new = entry.digest not in {old.digest for old in before}
-    return set_alias(name, "champion", entry.version) if is_new or not chosen else entry
+    return choose(entry)
+
+
+def _tags(recipe: Recipe, wanted: Registration) -> dict[str, str]:
+    own = {"recipe": recipe.name, "stage": wanted.stage}
+    task = {"task": wanted.task} if wanted.task else {}
+    gate = {TAG: wanted.gate.text} if wanted.gate else {}
+    return {**wanted.tags, **own, **task, **gate}

@@ -13,8 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from pipelines.bench.cells import number
+from pipelines.bench.cells import evidence_cells
 from pipelines.runner import OnChange, StageStatus
+from zoo.card import MEASURED
 
 if TYPE_CHECKING:
     from pipelines.jobs import JobStatus
@@ -136,13 +137,9 @@ def field_table(content: dict[str, Any]) -> Table:
 
 def evidence_table(evidence: Sequence[dict[str, Any]]) -> Table:
     """How good models are that start from a learngene: one row a bench, start and size."""
-    table = Table("bench", "start", "size", "test score", "scratch", "scratch, long", "speed-up", box=SIMPLE_HEAD)
+    table = Table(*MEASURED, box=SIMPLE_HEAD)
     for row in evidence:
-        metric = "eval_loss" if "eval_loss" in row else "accuracy"
-        unit = " %" if metric == "accuracy" else ""
-        scores = [f"{number(row[x], metric)}{unit}" if x in row else "-" for x in (metric, "scratch", "reference")]
-        speed = f"{row['speed_up']:.1f} x" if row.get("speed_up") else "not reached"
-        table.add_row(row["bench"], row["start"], row["size"], *scores, speed)
+        table.add_row(*evidence_cells(row))
     return table
 
 

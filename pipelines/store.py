@@ -35,16 +35,17 @@ from zoo.files import (
     remove_folder,
     write_json,
 )
+from zoo.provenance import Effort
 
 LOOK_EVERY = 1.0
 """Seconds between two looks whether the wait for another run is over; each is some calls to a shared file system."""
-RECORD, OUTPUT, METRICS, PROGRESS = "record.json", "output", "metrics.jsonl", "progress.json"
+RECORD, OUTPUT, METRICS, PROGRESS, EFFORT = "record.json", "output", "metrics.jsonl", "progress.json", "effort.json"
 STARTED = "started"
 """A file in the folder of a stage whose workers have begun, which may be long after they were asked for."""
 
 
 class Record(BaseModel):
-    """What a finished stage writes last; where it is, the stage is done."""
+    """What a finished stage writes last; where it is, the stage is done. Older ones do not know their effort."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,6 +58,7 @@ class Record(BaseModel):
     scores: dict[str, float]
     seconds: float
     finished: str
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,13 @@ class Store:
             self._sweep(key)
 
     def commit(
-        self, place: "Workplace", stage: str, description: dict[str, Any], scores: dict[str, float], seconds: float
+        self,
+        place: "Workplace",
+        stage: str,
+        description: dict[str, Any],
+        scores: dict[str, float],
+        seconds: float,
+        effort: Effort | None = None,
     ) -> None:
         """Turn finished work into a result by one rename, which only the first of all runs can do.
 
@@ -180,6 +188,7 @@ class Store:
                 scores=scores,
                 seconds=round(seconds, 3),
                 finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                effort=effort,
                 **description,
             )
             write_json(result / RECORD, record.model_dump(mode="json"))

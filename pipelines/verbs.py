@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pipelines.bench.evidence import split_evidence
 from pipelines.events import Told, told_end, told_stages
 from pipelines.lease import JOB
+from pipelines.lineage import lineage_of, provenance_of
 from pipelines.recipe_file import load_recipe
 from pipelines.runner import OnChange, StageStatus, check_cluster, check_registry, plan, register, run
 from pipelines.show import live_stages, messages
 from pipelines.store import Store
+from registry.gate import gate_of
+from registry.history import CANDIDATE
 from zoo.api import is_folder, locate
 from zoo.families import architecture
 from zoo.files import home
@@ -34,6 +37,12 @@ class RunResult:
 
     stages: list[StageStatus]
     entries: "list[Entry]"
+
+    @property
+    def waiting(self) -> list[str]:
+        """A line for every candidate: only the bench that its gate names can make it the champion."""
+        gates = [(entry, gate_of(entry)) for entry in self.entries if CANDIDATE in entry.aliases]
+        return [f"{entry.ref} is the candidate: bench {gate.bench!r} decides" for entry, gate in gates if gate]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
@@ -118,17 +127,33 @@ def follow_job(job: str, address: str) -> "JobStatus":
     return status(jobs, job)
 
 
-def describe_learngene(ref: str) -> dict[str, Any]:
-    """The manifest of a learngene; of a registered one also its name, aliases, scores, evidence and place."""
-    entry: dict[str, Any] = {}
+def describe_learngene(ref: str, *, tree: bool = False) -> dict[str, Any]:
+    """The manifest of a learngene, where it comes from and what it cost; with `tree` its lineage too.
+
+    Of a registered one also its name, aliases, scores, evidence and place.
+    """
+    found: Entry | None = None
     if not is_folder(ref):
         from registry.entries import find_entry
 
         found = find_entry(ref)
-        keys = ("name", "version", "aliases", "metrics", "tags", "created", "uri")
-        entry, ref = {key: found.to_json()[key] for key in keys}, found.ref
-        entry["metrics"], entry["evidence"] = split_evidence(found.metrics)
-    manifest = verify(locate(ref))
+    folder = locate(found.ref if found else ref)
+    manifest, provenance = verify(folder), provenance_of(ref, folder, found)
     arch = architecture(manifest.family, manifest.config, manifest.size)
     model = {"model_parameters": arch.parameters(), "model_flops": arch.flops()}
-    return {**entry, "digest": manifest.digest, **manifest.model_dump(mode="json"), **model}
+    content = {**_of_entry(found), "digest": manifest.digest, **manifest.model_dump(mode="json"), **model}
+    if provenance:
+        content |= {"cost": provenance.cost.model_dump(), "provenance": provenance.model_dump(mode="json")}
+    if tree:
+        lineage = lineage_of(found.ref if found else ref, manifest, provenance)
+        content["lineage"] = lineage.model_dump(mode="json")
+    return content
+
+
+def _of_entry(entry: "Entry | None") -> dict[str, Any]:
+    if entry is None:
+        return {}
+    keys = ("name", "version", "aliases", "metrics", "tags", "created", "uri")
+    content = {key: entry.to_json()[key] for key in keys}
+    content["metrics"], content["evidence"] = split_evidence(entry.metrics)
+    return content

@@ -14,7 +14,7 @@ from pathlib import Path
 from zoo.files import remove_folder
 
 CHECKPOINTS = "checkpoints/step-*"
-COPIED = ("metrics.jsonl", "progress.json")
+COPIED = ("metrics.jsonl", "progress.json", "effort.json")
 TRIES = 5
 
 
@@ -72,8 +72,8 @@ def _link_once(before: Path, after: Path) -> None:
     newest = {step.parent: step for step in sorted(before.rglob(CHECKPOINTS))}
     for folder, step in newest.items():
         shutil.copytree(step, after / folder.relative_to(before) / step.name, copy_function=os.link)
-    for name in COPIED:  # after the checkpoints, so that no row of theirs is missing
+    for name in COPIED:  # after the checkpoints, so that no row of theirs is missing; with the times of the files
         for file in before.rglob(name):
             if not set(file.relative_to(before).parts) & {"output", "result"}:
                 (after / file.relative_to(before)).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, after / file.relative_to(before))
+                shutil.copy2(file, after / file.relative_to(before))

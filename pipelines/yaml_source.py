@@ -18,7 +18,8 @@ class YamlSource:
             raise NotFoundError(f"{path}: no such {what}")
         self.path = path
         try:
-            self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            self.text = path.read_text(encoding="utf-8")
+            self._root = yaml.compose(self.text, Loader=yaml.SafeLoader)
             self.content: Any = self._plain(self._root)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             mark = getattr(error, "problem_mark", None)

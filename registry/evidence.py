@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 PREFIX = "bench"
-SPEED_UP, SCRATCH, REFERENCE = "speed_up", "scratch", "reference"
-"""What is no metric: training saved against scratch, the scores of scratch's short and of its long training."""
+SPEED_UP, CENSORED, SCRATCH, REFERENCE = "speed_up", "censored", "scratch", "reference"
+"""What is no metric: training saved against scratch, the scores of scratch's short and of its long training.
+
+`censored` is 1 where most seeds were at scratch's score before any step: the speed-up is at least what is written.
+"""
 
 
 class Evidence(BaseModel):
-    """What one bench measured at one size: `numbers` are its metric, `scratch`, `reference` and `speed_up`.
+    """What one bench measured at one size: `numbers` are its metric, `scratch`, `reference`, `speed_up`, `censored`.
 
     `speed_up` is 0 where scratch's long training was not reached.
     """
@@ -32,7 +35,7 @@ class Evidence(BaseModel):
     @property
     def metric(self) -> str | None:
         """The name of the score that was measured."""
-        names = self.numbers.keys() - {SPEED_UP, SCRATCH, REFERENCE}
+        names = self.numbers.keys() - {SPEED_UP, CENSORED, SCRATCH, REFERENCE}
         return min(names, default=None)
 
 
@@ -48,6 +51,14 @@ def evidence_of(metrics: Mapping[str, float]) -> list[Evidence]:
         Evidence(bench=bench, start=start, depth=depth, width=width, numbers=numbers)
         for (bench, start, depth, width), numbers in sorted(rows.items(), key=lambda row: row[0])
     ]
+
+
+def speed_text(numbers: Mapping[str, float]) -> str | None:
+    """The speed-up as it was measured, with `≥` where it is censored; None where scratch was not reached."""
+    speed = numbers.get(SPEED_UP, 0.0)
+    if not speed:
+        return None
+    return f"{'≥ ' if numbers.get(CENSORED) else ''}{speed:.{0 if speed >= 100 else 1}f}"
 
 
 def lower_is_better(metric: str) -> bool:

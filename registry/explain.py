@@ -1,6 +1,6 @@
 """Why an answer stands where it does: what was measured, where, and how near that is to what was asked for."""
 
-from registry.evidence import SPEED_UP, Evidence
+from registry.evidence import Evidence, speed_text
 from registry.search import Found, Page
 
 
@@ -42,8 +42,8 @@ def _why(found: Found) -> str:
 
 
 def _row(row: Evidence) -> str:
-    speed = row.numbers.get(SPEED_UP, 0.0)
-    reached = f"speed-up {speed:.1f}" if speed else "scratch's long training not reached"
+    speed = speed_text(row.numbers)
+    reached = f"speed-up {speed}" if speed else "scratch's long training not reached"
     score = f", {row.metric} {row.numbers[row.metric]:.4g}" if row.metric else ""
     scratch = f" (scratch {row.numbers['scratch']:.4g})" if "scratch" in row.numbers else ""
     return f"{reached}{score}{scratch} at {row.size} in {row.bench!r} as {row.start!r}"

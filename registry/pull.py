@@ -49,13 +49,14 @@ def _is_whole(folder: Path, digest: str) -> bool:
 
 def _fetch(entry: Entry, folder: Path) -> None:
     from zoo.manifest import CARD, MANIFEST, TENSORS, TOKENIZER, verify
+    from zoo.provenance import PROVENANCE
 
     shutil.rmtree(folder, ignore_errors=True)  # damaged, or it would not be fetched
     source = Path(url2pathname(urlsplit(entry.uri).path))
     if not (source / MANIFEST).is_file():
         raise NotFoundError(f"{entry.ref}: {source} holds no learngene any more; register it from where it is now")
     with atomic_folder(folder) as copy:
-        for file in (MANIFEST, TENSORS, TOKENIZER, CARD):
+        for file in (MANIFEST, TENSORS, TOKENIZER, CARD, PROVENANCE):
             if (source / file).is_file():
                 shutil.copyfile(source / file, copy / file)
         try:

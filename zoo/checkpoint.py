@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from zoo.architecture import Architecture, Weights
-from zoo.card import model_card
+from zoo.card import Start, model_card
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.files import atomic_folder, digest_file
 from zoo.formats import FORMATS, recognise
@@ -45,11 +45,21 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, origin: str) -> Non
         write_checkpoint(temporary, checkpoint, origin=origin)
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, origin: str) -> None:
-    """Fill an empty folder as `save_checkpoint` does."""
+def write_checkpoint(
+    folder: Path,
+    checkpoint: Checkpoint,
+    *,
+    origin: str,
+    start: Start | None = None,
+    scores: Mapping[str, float] | None = None,
+) -> None:
+    """Fill an empty folder as `save_checkpoint` does.
+
+    `start` is the learngene that it started from, `scores` those on held-out data; both are for the card.
+    """
     form = FORMATS[checkpoint.arch.family.library]
     form.write(folder, checkpoint)
-    card = model_card(checkpoint.arch, origin, form.usage(checkpoint.arch))
+    card = model_card(checkpoint.arch, origin, form.usage(checkpoint.arch), start, scores)
     (folder / CARD).write_text(card, encoding="utf-8")
 
 

@@ -1,7 +1,11 @@
 """How the numbers of a bench are written."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipelines.bench.metrics import Line, Spread
 from pipelines.bench.results import Metric
+from registry.evidence import speed_text
 
 NEVER = "not reached"
 
@@ -9,6 +13,15 @@ NEVER = "not reached"
 def number(value: float, metric: Metric) -> str:
     """Accuracy in percent, a loss with three decimals."""
     return f"{100 * value:.1f}" if metric == "accuracy" else f"{value:.3f}"
+
+
+def evidence_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of evidence (`pipelines.bench.evidence`) as `zoo.card.MEASURED` names its cells."""
+    metric: Metric = "eval_loss" if "eval_loss" in row else "accuracy"
+    unit = " %" if metric == "accuracy" else ""
+    scores = [f"{number(row[x], metric)}{unit}" if x in row else "-" for x in (metric, "scratch", "reference")]
+    speed = speed_text(row)
+    return row["bench"], row["start"], row["size"], *scores, f"{speed} x" if speed else NEVER
 
 
 def spread(value: Spread, metric: Metric) -> str:

@@ -1,7 +1,8 @@
 """Evidence in the registry: what a bench measured stands with the learngenes that took part.
 
 Numbers are named `bench/BENCH/START/SIZE/WHAT`: `accuracy` (or `eval_loss`), `scratch` and `reference` are mean test
-scores (of this start, of scratch's short and long training), `speed_up` is the report's, 0 where it is not reached.
+scores (of this start, of scratch's short and long training), `speed_up` is the report's, 0 where it is not reached;
+`censored` is 1 where the report says `≥`: most seeds were there before any step.
 """
 
 from collections.abc import Mapping
@@ -53,7 +54,8 @@ def _numbers(results: Results, start: str) -> dict[str, float]:
 def _row(results: Results, table: Mapping[Any, Line], line: Line) -> dict[str, float]:
     long = long_scores(results)[line.size]
     # what is not reached is a number as well: it replaces that of an earlier run of the bench
-    row = {results.metric: line.test.mean, "reference": long.mean, "speed_up": line.race.speed_up or 0.0}
+    race = {"speed_up": line.race.speed_up or 0.0, "censored": float(line.race.at_once)}
+    row = {results.metric: line.test.mean, "reference": long.mean, **race}
     if (SCRATCH, line.size) in table:
         row["scratch"] = table[SCRATCH, line.size].test.mean
     return row

@@ -10,17 +10,12 @@ from pipelines.bench.results import SCRATCH, Ancestor, Cost, Metric, Outcome, Po
 from pipelines.bench.spec import Bench
 from pipelines.bench.trials import Cell, Plan, Rates
 from pipelines.recipe import Recipe
+from pipelines.recipe_gates import metric_of
 from pipelines.recipe_stages import Ref, Source, inputs
 from pipelines.stages.trial import SCORES, Scores
 from pipelines.store import Store
 from zoo.errors import DivergedError
-from zoo.families import FAMILIES, configure
-
-
-def metric_of(recipe: Recipe) -> Metric:
-    """What is compared: accuracy where there are classes, else the loss."""
-    task = FAMILIES[recipe.family].task(configure(recipe.family, recipe.config))
-    return "accuracy" if task == "classification" else "eval_loss"
+from zoo.families import configure
 
 
 def read_scores(store: Store, key: str) -> Scores:

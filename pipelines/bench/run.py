@@ -5,6 +5,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipelines.bench.evidence import log_evidence
-from pipelines.bench.gather import best_rates, gather, metric_of
+from pipelines.bench.gather import best_rates, gather
 from pipelines.bench.metrics import sign
 from pipelines.bench.report import FILES, READY, write
 from pipelines.bench.results import Results
 from pipelines.bench.trials import Plan, trials, tuning
 from pipelines.identity import stage_keys
+from pipelines.promotion import Judged, judge_candidates
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe
+from pipelines.recipe_gates import metric_of
 from pipelines.recipe_stages import Ref, Registered
 from pipelines.runner import Connect, OnChange, StageStatus, check_registry, plan, register, run
 from pipelines.show import messages, scores_text
@@ -47,8 +50,8 @@ def load_bench(path: Path, overrides: tuple[str, ...], profile: Path | None = No
     if not recipe.bench.quick:
         raise BadInputError(f"{path}: bench.quick: missing or empty; it says what --quick changes")
     own = tuple(f"{field}={json.dumps(value)}" for field, value in recipe.bench.quick.items())
-    smaller = load_recipe(path, overrides, own, profile)
-    return smaller.model_copy(update={"name": f"{smaller.name}-quick", "entries": {}})
+    smaller = load_recipe(path, overrides, (*own, "register={}"), profile)
+    return smaller.model_copy(update={"name": f"{smaller.name}-quick"})
 
 
 def command_line(path: Path, overrides: tuple[str, ...], *, quick: bool) -> str:
@@ -57,8 +60,19 @@ def command_line(path: Path, overrides: tuple[str, ...], *, quick: bool) -> str:
     return shlex.join([*words, *(word for text in overrides for word in ("--set", text))])
 
 
-def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:
-    """Run what is not done of the recipe and its bench, write the report to `out`, log it to registered learngenes."""
+@dataclass(frozen=True)
+class Benched:
+    """What a bench measured, and what became of the candidates whose gates asked for it."""
+
+    results: Results
+    judged: Judged
+
+
+def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Benched:
+    """Run what is not done of the recipe and its bench, write the report to `out`, log it to registered learngenes.
+
+    Then candidates whose gate lets them become champions; a refusal is part of the answer, and costs no result.
+    """
     bench, store = recipe.bench, Store.default()
     assert bench is not None
     check_out(out, FILES)
@@ -83,8 +97,9 @@ def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Results:
         write(results, folder)
         if bench.keep:
             keep_ready(planned, results, store, folder)
-    log_evidence(results, owners(planned, entries), out)
-    return results
+    owned = owners(planned, entries)
+    log_evidence(results, owned, out)
+    return Benched(results, judge_candidates(owned.values(), results.name))
 
 
 def keep_ready(planned: Plan, results: Results, store: Store, folder: Path) -> None:

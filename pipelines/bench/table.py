@@ -1,6 +1,6 @@
 """The results as a report in Markdown."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from statistics import mean
 
 from pipelines.bench.cells import ahead, number, saved, speed, spread, survivors, tera
@@ -8,6 +8,7 @@ from pipelines.bench.duels import Duel, duels
 from pipelines.bench.metrics import Line, lines, long_scores
 from pipelines.bench.plots import PLOTS
 from pipelines.bench.results import SCRATCH, Results
+from zoo.card import pipe_table
 
 
 def markdown(results: Results) -> str:
@@ -51,12 +52,6 @@ def markdown(results: Results) -> str:
         *(f"![{name}]({name}.png)" for name in PLOTS),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def pipe_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown."""
-    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n{body}"
 
 
 def _by_size(

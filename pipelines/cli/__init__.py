@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pipelines.cli import data, jobs, models, recipes, registry
+from pipelines.cli import data, jobs, lineage, models, recipes, registry
 from zoo.errors import ZooError
 
 INTERRUPTED = 130
@@ -22,6 +22,7 @@ VERBS = {
         models.instantiate,
         models.pull,
         models.export,
+        lineage.card,
     ),
     "Operate the registry": (registry.promote, registry.rollback, registry.history),
     "Cluster": (jobs.status, jobs.logs, jobs.cancel, recipes.schedule),

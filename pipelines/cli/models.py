@@ -51,22 +51,30 @@ def _list_ready(name: str | None, *, as_json: bool) -> None:
         show.messages.print("no ready model is registered; `zoo instantiate --sizes FILE --register NAME` does it")
 
 
-def show_(ref: Reference, as_json: Json = False) -> None:
+def show_(
+    ref: Reference,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Also what it was made from, down to the data, and what was made from it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show one learngene (what it is, which sizes it gives, where it comes from, how good it is) or ready model.
 
     Example: zoo show vit-cifar10.weit@champion
     """
-    from pipelines import show, verbs
+    from pipelines import lineage_tables, show, verbs
     from pipelines.models import describe_ready
 
-    content = describe_ready(ref) or verbs.describe_learngene(ref)
+    if ready := describe_ready(ref):
+        if tree:
+            raise BadInputError(f"--tree: {ref} is a ready model; its learngene {ready['parent_ref']} has a tree")
+        print_json(ready) if as_json else show.answers.print(show.field_table(ready))
+        return
+    content = verbs.describe_learngene(ref, tree=tree)
     if as_json:
         print_json(content)
-        return
-    evidence = content.pop("evidence", [])
-    show.answers.print(show.field_table(content))
-    if evidence:
-        show.answers.print(show.evidence_table(evidence))
+    else:
+        lineage_tables.print_learngene(content)
 
 
 def instantiate(

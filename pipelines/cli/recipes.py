@@ -11,7 +11,7 @@ from pipelines.cli.options import Address, Json, Profile, RecipePath, Sets, prin
 from zoo.errors import BadInputError
 
 if TYPE_CHECKING:
-    from pipelines.bench.results import Results
+    from pipelines.bench.run import Benched
 
 RunAddress = Annotated[
     str,
@@ -55,6 +55,8 @@ def run(
         show.answers.print(show.stage_table(result.stages))
         if result.entries:
             show.answers.print(show.entry_table(result.entries))
+        for text in result.waiting:
+            show.messages.print(text, highlight=False)
 
 
 def plan(
@@ -123,7 +125,8 @@ def bench(
 ) -> None:
     """Compare starts with scratch and with each other, at many sizes: tables, plots, evidence in the registry.
 
-    What was trained once is not trained again; an interrupted bench goes on where it was.
+    What was trained once is not trained again; an interrupted bench goes on where it was. Where `register` has a gate
+    that asks for this bench, the candidate becomes the champion, or the exit code is 5 (the results are there).
 
     Example: zoo bench pipelines/recipes/demo.yaml --quick --out bench-digits
     """
@@ -148,12 +151,15 @@ def demo(
     _print_bench(run_demo(out), out, as_json=as_json)
 
 
-def _print_bench(results: "Results", folder: Path, *, as_json: bool) -> None:
+def _print_bench(done: "Benched", folder: Path, *, as_json: bool) -> None:
     from pipelines import show
     from pipelines.bench.summary import summary
 
     if as_json:
-        print(results.model_dump_json(indent=2))
-        return
-    show.answers.print(summary(results))
-    show.messages.print(f"results: {folder}/RESULTS.md, results.json, results.csv and plots", highlight=False)
+        print(done.results.model_dump_json(indent=2))
+    else:
+        show.answers.print(summary(done.results))
+        show.messages.print(f"results: {folder}/RESULTS.md, results.json, results.csv and plots", highlight=False)
+    for entry in done.judged.promoted:
+        show.messages.print(f"{entry.ref} is the champion now", highlight=False)
+    done.judged.raise_if_refused()

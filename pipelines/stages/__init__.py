@@ -1,9 +1,11 @@
 """The functions of the stages. They run in workers, take plain values, and leave their result in `work/output`."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from filelock import FileLock
 
+from pipelines.effort import measured
 from pipelines.lease import check_lease
 from pipelines.patience import is_passing, keep_trying
 from pipelines.recipe_stages import Condense
@@ -33,6 +35,7 @@ TRAININGS: dict[str, Callable[[Job], None]] = {
 def run_training(job_json: str) -> None:
     """Run a training stage on this worker; all workers of the group call it alike."""
     job = Job.model_validate_json(job_json)
+    assert not isinstance(job.stage, Condense)
     world = World.current()
     # After a kill, a worker of the old run may still be writing: the new one waits until it is gone.
     lock = FileLock(job.work / "lock") if world.rank == 0 else None
@@ -46,8 +49,11 @@ def run_training(job_json: str) -> None:
             (job.work / STARTED).touch()
 
     patiently(world, job.work, begin)
+    execution = job.stage.resources
+    cores, gpus = (world.size * number for number in (execution.cpus_per_worker, execution.gpus_per_worker))
     try:
-        TRAININGS[job.stage.run](job)
+        with measured(job.work, cores, gpus) if lock else nullcontext():
+            TRAININGS[job.stage.run](job)
     finally:
         if lock:
             lock.release()
@@ -59,5 +65,6 @@ def run_condense(job_json: str) -> None:
     stage = job.stage
     assert isinstance(stage, Condense)
     (job.work / STARTED).touch()
-    learngene = condense(job.checkpoint("weights"), stage.method)
-    keep_trying(lambda: learngene.save(job.work / OUTPUT), is_passing)
+    with measured(job.work, cores=1, gpus=0):
+        learngene = condense(job.checkpoint("weights"), stage.method)
+        keep_trying(lambda: learngene.save(job.work / OUTPUT), is_passing)

@@ -124,7 +124,11 @@ def test_deepspeed_keeps_and_carries_the_state_of_an_optimizer(path: Path) -> No
         ("start: {stage: narrow}", "start: {folder: x, stag: y}", r"FILE:13: .*\.stag: .*legal fields: folder$"),
         ("start: {stage: narrow}", "start: {entry: x, stag: y}", r"FILE:13: .*\.stag: .*legal fields: entry$"),
         ("tuned: {stage: tuned}", "tuned: {stage: tuned, x: 1}", r"FILE:31: stages.wide.tuned.x: .*fields: stage$"),
-        ("register: {}", "register: {a.b: {stage: wide, x: 1}}", r"FILE:38: register.a.b.x: .*legal fields: stage$"),
+        (
+            "register: {}",
+            "register: {a.b: {stage: wide, x: 1}}",
+            r"FILE:38: register.a.b.x: .*fields: stage, gate, task, t",
+        ),
         ("noise: [0.0]", "noise: [0.0], noises: []", r"FILE:25: stages.tuned.grid.noises: .*fields: lr, noise$"),
         ("width: 32}]", "width: 32, hight: 1}]", r"FILE:33: bench.sizes.0.hight: .*fields: depth, width, heads, mlp$"),
         ("width: 8}", "width: 8, hight: 1}", r"FILE:37: bench.starts.bot.method.sizes.0.hight: .*fields: depth, wid"),

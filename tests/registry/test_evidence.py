@@ -13,6 +13,7 @@ from pipelines.bench.trials import Plan
 from pipelines.recipe import Recipe
 from pipelines.recipe_stages import Registered
 from registry.entries import find_entry
+from registry.evidence import evidence_of, speed_text
 from registry.register import log_evidence, register
 from registry.server import tracking_uri
 from zoo import Size
@@ -81,6 +82,17 @@ def test_a_bench_that_no_longer_reaches_scratch_takes_its_speed_up_back(learngen
         "reference": 0.5,
         "speed_up": 0.0,
     }
+
+
+def test_a_start_that_was_there_before_any_step_has_a_censored_speed_up(learngene: MakeLearngene, report: Path) -> None:
+    entry = register(learngene(), "pico", metrics={})
+    at_once = measured(0.9).outcomes[0]
+    first, last = at_once.points
+    at_once = at_once.model_copy(update={"points": (first.model_copy(update={"score": 0.6}), last)})
+    for outcome, text in ((at_once, "≥ 100"), (measured(0.9).outcomes[0], "20.0")):
+        bench.log_evidence(measured(0.9).model_copy(update={"outcomes": (outcome,)}), {"front": entry}, report)
+        (row,) = evidence_of(find_entry(entry.ref).metrics)
+        assert (speed_text(row.numbers), row.metric) == (text, "accuracy")
 
 
 def test_a_start_from_an_entry_of_the_registry_has_its_evidence_there(learngene: MakeLearngene) -> None:

@@ -1,10 +1,15 @@
 """The identity of the data that a recipe names: the content, never the path."""
 
+from hashlib import sha256
 from typing import Any
 
 from trainers.data.config import FORMAT, Data, Digits, Text
 from trainers.data.files import one_file, part_files, refuse_shared
+from trainers.data.index import INDEX
+from trainers.data.places import place_of
+from trainers.data.remote import AwayError
 from trainers.data.tokenizer import tokenizer_file
+from zoo.errors import NotFoundError
 from zoo.files import digest_file
 
 _ELSEWHERE = {"path", "train", "test", "max_bad", "max_cached_gb", "max_decoded_gb", "tokenizer"}
@@ -26,6 +31,19 @@ def identity(spec: Data) -> dict[str, Any]:
     train, test = (part_files(spec, part).digests() for part in ("train", "test"))
     refuse_shared(spec, train, test)
     return fields | {"shards": {"train": train, "test": test}}
+
+
+def index_digest(spec: Data) -> str | None:
+    """The SHA-256 (hex) of `index.json`; None where the data have none. Raises `AwayError` where they do not answer."""
+    if isinstance(spec, Digits) or one_file(spec):
+        return None
+    try:
+        content = place_of(spec.path).read(INDEX)
+    except AwayError:
+        raise
+    except NotFoundError:
+        return None
+    return sha256(content).hexdigest()
 
 
 def text_digests(spec: Text) -> dict[str, list[str]]:

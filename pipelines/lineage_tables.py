@@ -1,0 +1,54 @@
+"""What people see of a learngene: its fields, where it comes from, its evidence, its lineage as a tree; by rich."""
+
+from typing import Any
+
+from rich.markup import escape
+from rich.tree import Tree
+
+from pipelines.lineage import Lineage, Node
+from pipelines.show import answers, evidence_table, field_table
+from zoo.card import story
+from zoo.provenance import Provenance
+
+SHORT = 12
+"""Digits of a digest that people read."""
+
+
+def print_learngene(content: dict[str, Any]) -> None:
+    """Print what `verbs.describe_learngene` found."""
+    rest = {name: value for name, value in content.items() if name not in ("cost", "provenance", "evidence", "lineage")}
+    answers.print(field_table(rest))
+    if "provenance" in content:
+        answers.print(field_table(story(Provenance.model_validate(content["provenance"]))))
+    if content.get("evidence"):
+        answers.print(evidence_table(content["evidence"]))
+    if "lineage" in content:
+        answers.print(tree_of(Lineage.model_validate(content["lineage"])))
+
+
+def tree_of(lineage: Lineage) -> Tree:
+    """The learngene, with what it was made from and what was made from it."""
+    root = Tree(_label(lineage.learngene))
+    for title, nodes in (("made from", lineage.origins), ("made from it", lineage.children)):
+        if nodes:
+            _grow(root.add(f"[dim]{title}[/]"), nodes)
+    return root
+
+
+def _grow(branch: Tree, nodes: tuple[Node, ...]) -> None:
+    for node in nodes:
+        _grow(branch.add(_label(node)), node.of)
+
+
+def _label(node: Node) -> str:
+    digest = f" [cyan]{node.digest[:SHORT]}[/]" if node.digest else ""
+    facts = ", ".join(f"{name} {_text(name, value)}" for name, value in node.facts.items())
+    return f"{node.kind} [bold]{escape(node.name)}[/]{digest}" + (f"\n[dim]{escape(facts)}[/]" if facts else "")
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)[:SHORT] if name == "index" else str(value)
