@@ -8,9 +8,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from zoo.errors import IntegrityError
 
@@ -28,7 +29,7 @@ UNREADABLE = (errno.EACCES, errno.EPERM, errno.ENXIO)
 
 
 @contextmanager
-def open_plain(path: Path, limit: int) -> Iterator[BinaryIO]:
+def open_plain(path: Path, limit: int) -> Iterator[BufferedReader]:
     """Open a file to read its bytes.
 
     Raises `FileNotFoundError`, and `IntegrityError` for a link, a pipe, a device, a folder, or more than `limit` bytes.
@@ -47,7 +48,7 @@ def open_plain(path: Path, limit: int) -> Iterator[BinaryIO]:
             raise IntegrityError(f"{path}: not a plain file")
         if status.st_size > limit:
             raise IntegrityError(f"{path}: {status.st_size:,} bytes; at most {limit:,} can belong to it")
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - of a descriptor
+        with open(descriptor, "rb", closefd=False) as file:
             yield file
     finally:
         os.close(descriptor)
