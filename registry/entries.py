@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from registry.refs import close_to, known, parse_name, parse_ref
 from registry.server import connect, without_credentials
 from zoo.errors import IntegrityError, NotFoundError
+from zoo.signatures import signers, trusted_keys
 from zoo.size import LegalSizes, Size
 from zoo.untrusted import MOST, check_extents, strict_json
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.store.entities import PagedList
+
+    from zoo.signatures import Keys
 
 EXPERIMENT = "learngene-zoo"  # holds the numbers of all learngenes, so that one search compares them
 OURS = "learngene."  # the prefix of the tags that make a model version an entry
@@ -86,7 +89,25 @@ def list_entries(name: str | None = None) -> list[Entry]:
         shelf = _known(client, parse_name(name)) if name else read(client)
     entries, foreign = shelf.entries()
     warn_of(foreign)
+    warn_of_unsigned(entries)
     return entries
+
+
+def warn_of_unsigned(entries: Collection[Entry]) -> None:
+    """Say which entries cannot be used, where `ZOO_TRUSTED_KEYS` asks for signatures."""
+    if (keys := trusted_keys()) is None:
+        return
+    unsigned = [entry.ref for entry in entries if not _is_signed(entry, keys)]
+    if unsigned:
+        text = "%d learngenes are not signed by the keys of ZOO_TRUSTED_KEYS and will be refused: %s"
+        _log.warning(text, len(unsigned), known(unsigned))
+
+
+def _is_signed(entry: Entry, keys: "Keys") -> bool:
+    try:
+        return bool(signers(entry.folder, entry.digest, keys))
+    except IntegrityError:
+        return False
 
 
 def warn_of(foreign: Collection[str]) -> None:

@@ -9,7 +9,8 @@ from filelock import FileLock
 
 from registry.entries import find_entry
 from zoo.errors import IntegrityError, NotFoundError
-from zoo.files import atomic_folder, home
+from zoo.files import SIGNATURE, atomic_folder, home
+from zoo.signatures import SIGNATURE_BYTES, require_signed
 from zoo.untrusted import open_plain
 
 CARD_BYTES = 2**22  # the most that a card may have
@@ -26,16 +27,18 @@ def pull(ref: str) -> Path:
 
     Raises:
         NotFoundError: no such entry, or its folder is gone.
-        IntegrityError: the learngene is not what was registered. Nothing of it stays in the cache.
+        IntegrityError: the learngene is not what was registered, or not signed as `ZOO_TRUSTED_KEYS` wants it. Nothing
+            of it stays in the cache.
     """
     entry = find_entry(ref)
     folder = home() / "cache" / "learngenes" / entry.digest
-    if not _is_whole(folder, entry.digest):
+    if not _is_good(folder, entry.digest):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{entry.digest}.lock")):
-            if not _is_whole(folder, entry.digest):  # another process may have fetched it meanwhile
-                shutil.rmtree(folder, ignore_errors=True)  # damaged, or it would not be fetched
+            if not _is_good(folder, entry.digest):  # another process may have fetched it meanwhile
+                shutil.rmtree(folder, ignore_errors=True)  # damaged, or signed since
                 fetch(entry.folder, entry.digest, folder, entry.ref)
+    require_signed(folder, entry.digest, entry.ref)
     return folder
 
 
@@ -68,12 +71,13 @@ def _expected(source: Path, digest: str, ref: str) -> dict[str, int]:
         if manifest.digest != digest:
             raise IntegrityError(f"{source} holds {manifest.digest[:12]}..., registered was {digest[:12]}...")
         check_files(source, manifest)
+        require_signed(source, digest, str(source))
     except NotFoundError:
         raise NotFoundError(f"{ref}: {source} holds no learngene any more; register it from where it is now") from None
     except IntegrityError as error:
         raise IntegrityError(f"{ref}: {error}") from error
     beside = {name: limit for name, (_, limit) in promised(manifest).items()}
-    return {MANIFEST: MANIFEST_BYTES, CARD: CARD_BYTES} | beside
+    return {MANIFEST: MANIFEST_BYTES, CARD: CARD_BYTES, SIGNATURE: SIGNATURE_BYTES} | beside
 
 
 def _copy(file: BinaryIO, target: Path) -> None:
@@ -81,10 +85,11 @@ def _copy(file: BinaryIO, target: Path) -> None:
         shutil.copyfileobj(file, copy, CHUNK)
 
 
-def _is_whole(folder: Path, digest: str) -> bool:
+def _is_good(folder: Path, digest: str) -> bool:
     from zoo.manifest import verify
 
     try:
+        require_signed(folder, digest, str(folder))
         return verify(folder).digest == digest
     except (NotFoundError, IntegrityError):
         return False

@@ -1,4 +1,4 @@
-"""Reading what others wrote: plain files only, no larger than expected, and JSON that every reader takes for the same."""
+"""Reading what others wrote: plain files, no larger than expected, and JSON that all readers take for the same."""
 
 import errno
 import hashlib
