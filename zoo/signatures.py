@@ -48,12 +48,18 @@ class Signatures(BaseModel):
 
 
 def sign(folder: Path, digest: str, key: "Ed25519PrivateKey") -> str:
-    """Add a signature of `digest` to the learngene in `folder`; the key's fingerprint. Others' signatures stay."""
+    """Add a signature of `digest` to the learngene in `folder`; the key's fingerprint. Others' signatures stay.
+
+    Raises `BadInputError` where the folder cannot be written to.
+    """
     name = fingerprint(key.public_key())
     own = Signature(key=name, signature=base64.b64encode(key.sign(CONTEXT + digest.encode())).decode())
     others = [signature for signature in read_signatures(folder).signatures if signature.key != name]
     content = Signatures(signatures=(*others, own))
-    write_json(folder / SIGNATURE, content.model_dump(mode="json"))
+    try:
+        write_json(folder / SIGNATURE, content.model_dump(mode="json"))
+    except OSError as error:
+        raise BadInputError(f"{folder}: the signature cannot be written there ({error.strerror})") from error
     return name
 
 

@@ -92,9 +92,10 @@ def _is_sound(source: Path) -> bool:
     """Whether it loads; what loads can be used."""
     try:
         learngene = Learngene.load(source)
+        weights = learngene.expand(learngene.source.size)
     except ZooError:
         return False
-    assert {name: t.shape for name, t in learngene.expand(learngene.source.size).items()} == learngene.source.shapes()
+    assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == learngene.source.shapes()
     return True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.entries import Entry, find_entry, list_entries
+from registry.entries import find_entry, list_entries
 from registry.pull import fetch, pull
 from registry.register import register
 from registry.server import connect
@@ -18,6 +18,16 @@ from zoo.learngene import Learngene
 from zoo.manifest import CARD, MANIFEST, TENSORS, read_manifest
 
 MakeLearngene = Callable[..., Path]
+EVIL = (
+    ("digest", "../../precious"),
+    ("parameters", "9" * 400),
+    ("config", "[" * 900 + "]" * 900),
+    ("config", '{"img_size": 99999999999999, "patch_size": 7}'),
+    ("size", '{"depth": 1, "width": 99999999999999, "heads": 7}'),
+    ("size", '{"depth": 1, "width": NaN}'),
+    ("parents", "7"),
+)
+"""Tags that lead elsewhere, that never end, or that nothing can be made of."""
 
 
 @pytest.mark.parametrize("file", [MANIFEST, TENSORS, CARD])
@@ -61,39 +71,32 @@ def test_the_manifest_cannot_explain_more_numbers_than_there_are(learngene: Make
 
 
 @pytest.mark.usefixtures("ready_home")
-@pytest.mark.parametrize(
-    ("tag", "text"),
-    [
-        ("digest", "../../precious"),
-        ("parameters", "9" * 400),
-        ("config", "[" * 900 + "]" * 900),
-        ("config", '{"img_size": 99999999999999, "patch_size": 7}'),
-        ("size", '{"depth": 1, "width": 99999999999999, "heads": 7}'),
-        ("size", '{"depth": 1, "width": NaN}'),
-        ("parents", "7"),
-    ],
-)
-def test_tags_of_an_attacker_make_a_version_foreign_and_nothing_else(
-    learngene: MakeLearngene, tag: str, text: str
-) -> None:
+def test_tags_of_an_attacker_make_a_version_foreign_and_nothing_else(learngene: MakeLearngene) -> None:
     register(learngene(1), "vit", metrics={})
     good = register(learngene(2), "vit", metrics={})
     with connect() as client:
-        client.set_model_version_tag("vit", "1", f"learngene.{tag}", text)
-    assert list_entries() == [good]
-    with pytest.raises(IntegrityError, match="vit:1 is not a learngene"):
-        pull("vit:1")
+        tags = client.get_model_version("vit", "1").tags
+    for tag, text in EVIL:
+        name = f"learngene.{tag}"
+        with connect() as client:
+            client.set_model_version_tag("vit", "1", name, text)
+        assert list_entries() == [good], text
+        with pytest.raises(IntegrityError, match="vit:1 is not a learngene"):
+            pull("vit:1")
+        with connect() as client:
+            client.set_model_version_tag("vit", "1", name, tags[name])
+    assert [entry.ref for entry in list_entries()] == ["vit:1", "vit:2"]
 
 
 @pytest.mark.usefixtures("ready_home")
-@pytest.mark.parametrize("uri", ["s3://bucket/etc", "file://host/etc", "/etc", "learngene:/etc"])
-def test_an_address_that_is_no_folder_here_is_not_taken_for_one(learngene: MakeLearngene, uri: str) -> None:
-    entry: Entry = register(learngene(), "vit", metrics={})
-    with connect() as client:
-        client.set_model_version_tag("vit", "1", "learngene.uri", uri)
-    assert find_entry("vit").digest == entry.digest
-    with pytest.raises(IntegrityError, match=r"vit:1: .* is no folder that this machine can read"):
-        pull("vit")
+def test_an_address_that_is_no_folder_here_is_not_taken_for_one(learngene: MakeLearngene) -> None:
+    entry = register(learngene(), "vit", metrics={})
+    for uri in ("s3://bucket/etc", "file://host/etc", "/etc", "learngene:/etc"):
+        with connect() as client:
+            client.set_model_version_tag("vit", "1", "learngene.uri", uri)
+        assert find_entry("vit").digest == entry.digest
+        with pytest.raises(IntegrityError, match=r"vit:1: .* is no folder that this machine can read"):
+            pull("vit")
 
 
 def test_what_lies_beside_the_files_of_a_learngene_is_not_copied(learngene: MakeLearngene, tmp_path: Path) -> None:
