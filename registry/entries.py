@@ -1,24 +1,30 @@
 """What is in the registry: `Entry`, and how entries are listed and found."""
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from registry.refs import close_to, known, parse_name, parse_ref
 from registry.server import connect, without_credentials
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
+from zoo.signatures import signers, trusted_keys
 from zoo.size import LegalSizes, Size
+from zoo.untrusted import MOST, check_extents, strict_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.store.entities import PagedList
+
+    from zoo.signatures import Keys
 
 EXPERIMENT = "learngene-zoo"  # holds the numbers of all learngenes, so that one search compares them
 OURS = "learngene."  # the prefix of the tags that make a model version an entry
@@ -43,12 +49,12 @@ class Entry(BaseModel):
 
     name: str
     version: int
-    digest: str
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]  # it becomes the name of a folder
     uri: str
     family: str
     method: str
     aliases: tuple[str, ...]
-    parameters: int
+    parameters: Annotated[int, Field(ge=0, le=MOST)]
     legal: LegalSizes
     config: dict[str, Any] | None
     size: Size | None
@@ -61,6 +67,14 @@ class Entry(BaseModel):
     def ref(self) -> str:
         """The reference that always means this version."""
         return f"{self.name}:{self.version}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the learngene lies. Raises `IntegrityError` for an address that is no folder of this machine."""
+        address = urlsplit(self.uri)
+        if address.scheme != "file" or address.netloc not in ("", "localhost"):
+            raise IntegrityError(f"{self.ref}: {without_credentials(self.uri)} is no folder that this machine can read")
+        return Path(url2pathname(address.path))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
@@ -76,7 +90,25 @@ def list_entries(name: str | None = None) -> list[Entry]:
         shelf = _known(client, parse_name(name)) if name else read(client)
     entries, foreign = shelf.entries()
     warn_of(foreign)
+    warn_of_unsigned(entries)
     return entries
+
+
+def warn_of_unsigned(entries: Collection[Entry]) -> None:
+    """Say which entries cannot be used, where `ZOO_TRUSTED_KEYS` asks for signatures."""
+    if (keys := trusted_keys()) is None:
+        return
+    unsigned = [entry.ref for entry in entries if not _is_signed(entry, keys)]
+    if unsigned:
+        text = "%d learngenes are not signed by the keys of ZOO_TRUSTED_KEYS and will be refused: %s"
+        _log.warning(text, len(unsigned), known(unsigned))
+
+
+def _is_signed(entry: Entry, keys: "Keys") -> bool:
+    try:
+        return bool(signers(entry.folder, entry.digest, keys))
+    except IntegrityError:
+        return False
 
 
 def warn_of(foreign: Collection[str]) -> None:
@@ -180,6 +212,8 @@ class Shelf:
         ours = {key.removeprefix(OURS): text for key, text in version.tags.items() if key.startswith(OURS)}
         number, aliases = int(version.version), self.aliases.get(version.name, {})
         try:
+            config, size = (strict_json(ours.get(field, "null")) for field in ("config", "size"))
+            check_extents(size, config)
             return Entry(
                 name=version.name,
                 version=number,
@@ -190,14 +224,14 @@ class Shelf:
                 aliases=tuple(sorted(alias for alias, target in aliases.items() if target == number)),
                 parameters=int(ours["parameters"]),
                 legal=LegalSizes.model_validate_json(ours["legal"]),
-                config=json.loads(ours.get("config", "null")),
-                size=Size.model_validate_json(ours["size"]) if "size" in ours else None,
-                parents=tuple(json.loads(ours["parents"])),
+                config=config,
+                size=None if size is None else Size.model_validate(size),
+                parents=tuple(strict_json(ours["parents"])),
                 metrics=self.metrics.get(version.run_id or "", {}),
                 tags={key: text for key, text in version.tags.items() if not key.startswith(OURS)},
                 created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"{version.name}:{number} is not a learngene: the {OURS}* tags of the model version do not "
                 f"say which ({type(error).__name__}: {error})"

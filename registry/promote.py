@@ -10,6 +10,7 @@ from registry.history import PREVIOUS, Action, Event, Record, State, append, me,
 from registry.refs import parse_alias, parse_name, parse_ref
 from registry.server import connect
 from zoo.errors import BadInputError, GateRefusedError, NotFoundError, ZooError
+from zoo.signatures import require_signed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +26,7 @@ def promote(ref: str, gate: Gate | None = None, reason: str = "") -> Entry:
         GateRefusedError: a gate said no; the message names the rows.
         BadInputError: it is the champion already, or `ref` names no version.
         NotFoundError: no such version.
+        IntegrityError: it is not signed as `ZOO_TRUSTED_KEYS` wants it.
         ZooError: another promotion of this name was faster.
     """
     name, alias, number = parse_ref(ref)
@@ -106,6 +108,9 @@ def _choose(client: "MlflowClient", entry: Entry, action: Action) -> None:
 
 
 def _record(client: "MlflowClient", state: State, action: Action, entry: Entry, reason: str) -> Record:
+    """What is to be appended. Raises `IntegrityError` for a champion that `ZOO_TRUSTED_KEYS` does not allow."""
+    if action != "propose":
+        require_signed(entry.folder, entry.digest, entry.ref)
     return Record(
         id=uuid4().hex,
         action=action,

@@ -1,15 +1,18 @@
 """From a reference to a verified folder on this machine: `home()/cache/learngenes/DIGEST`."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from filelock import FileLock
 
 from registry.entries import Entry, find_entry
 from zoo.errors import IntegrityError, NotFoundError
-from zoo.files import atomic_folder, home
+from zoo.files import SIGNATURE, atomic_folder, home
+from zoo.signatures import SIGNATURE_BYTES, require_signed
+from zoo.untrusted import copy_plain
+
+CARD_BYTES = 2**22  # the most that a card may have
 
 
 def resolve(ref: str) -> Path:
@@ -22,7 +25,8 @@ def pull(ref: str) -> Path:
 
     Raises:
         NotFoundError: no such entry, or its folder is gone.
-        IntegrityError: the learngene is not what was registered. Nothing of it stays in the cache.
+        IntegrityError: the learngene is not what was registered, or not signed as `ZOO_TRUSTED_KEYS` wants it. Nothing
+            of it stays in the cache.
     """
     return pull_entry(find_entry(ref))
 
@@ -30,38 +34,61 @@ def pull(ref: str) -> Path:
 def pull_entry(entry: Entry) -> Path:
     """`pull` of an entry that was found already: nothing is asked of the registry."""
     folder = home() / "cache" / "learngenes" / entry.digest
-    if not _is_whole(folder, entry.digest):
+    if not _is_good(folder, entry.digest):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{entry.digest}.lock")):
-            if not _is_whole(folder, entry.digest):  # another process may have fetched it meanwhile
-                _fetch(entry, folder)
+            if not _is_good(folder, entry.digest):  # another process may have fetched it meanwhile
+                shutil.rmtree(folder, ignore_errors=True)  # damaged, or signed since
+                fetch(entry.folder, entry.digest, folder, entry.ref)
+    require_signed(folder, entry.digest, entry.ref)
     return folder
 
 
-def _is_whole(folder: Path, digest: str) -> bool:
+def fetch(source: Path, digest: str, folder: Path, ref: str) -> None:
+    """Copy the learngene `digest` from `source` to `folder`, all of it or nothing; `ref` names it in messages.
+
+    Nothing large is read before the manifest says that it is the right one. Errors as in `pull`.
+    """
+    from zoo.manifest import verify
+
+    limits = _expected(source, digest, ref)
+    with atomic_folder(folder) as copy:
+        try:
+            for name, limit in limits.items():
+                with suppress(FileNotFoundError):
+                    copy_plain(source / name, copy / name, limit)
+            found = verify(copy).digest
+        except IntegrityError as error:
+            raise IntegrityError(f"{ref}: {error}".replace(str(copy), str(source))) from error
+        if found != digest:
+            raise IntegrityError(f"{ref}: {source} changed while it was copied")
+
+
+def _expected(source: Path, digest: str, ref: str) -> dict[str, int]:
+    """The files of the learngene in `source`, and the most bytes that each may have."""
+    from zoo.manifest import CARD, MANIFEST, MANIFEST_BYTES, check_files, promised, read_manifest
+    from zoo.provenance import PROVENANCE, PROVENANCE_BYTES
+
+    try:
+        manifest = read_manifest(source)
+        if manifest.digest != digest:
+            raise IntegrityError(f"{source} holds {manifest.digest[:12]}..., registered was {digest[:12]}...")
+        check_files(source, manifest)
+        require_signed(source, digest, str(source))
+    except NotFoundError:
+        raise NotFoundError(f"{ref}: {source} holds no learngene any more; register it from where it is now") from None
+    except IntegrityError as error:
+        raise IntegrityError(f"{ref}: {error}") from error
+    beside = {name: limit for name, (_, limit) in promised(manifest).items()}
+    limits = {MANIFEST: MANIFEST_BYTES, CARD: CARD_BYTES, SIGNATURE: SIGNATURE_BYTES, PROVENANCE: PROVENANCE_BYTES}
+    return limits | beside
+
+
+def _is_good(folder: Path, digest: str) -> bool:
     from zoo.manifest import verify
 
     try:
+        require_signed(folder, digest, str(folder))
         return verify(folder).digest == digest
     except (NotFoundError, IntegrityError):
         return False
-
-
-def _fetch(entry: Entry, folder: Path) -> None:
-    from zoo.manifest import CARD, MANIFEST, TENSORS, TOKENIZER, verify
-    from zoo.provenance import PROVENANCE
-
-    shutil.rmtree(folder, ignore_errors=True)  # damaged, or it would not be fetched
-    source = Path(url2pathname(urlsplit(entry.uri).path))
-    if not (source / MANIFEST).is_file():
-        raise NotFoundError(f"{entry.ref}: {source} holds no learngene any more; register it from where it is now")
-    with atomic_folder(folder) as copy:
-        for file in (MANIFEST, TENSORS, TOKENIZER, CARD, PROVENANCE):
-            if (source / file).is_file():
-                shutil.copyfile(source / file, copy / file)
-        try:
-            found = verify(copy).digest
-        except IntegrityError as error:
-            raise IntegrityError(f"{entry.ref}: {error}".replace(str(copy), str(source))) from error
-        if found != entry.digest:
-            raise IntegrityError(f"{entry.ref}: {source} holds {found[:12]}..., registered was {entry.digest[:12]}...")

@@ -6,6 +6,7 @@ from, `learngene.parent-ref` what that was called.
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,10 @@ from registry.register import PARAMETERS, put
 from registry.server import connect, lock
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.files import atomic_folder, canonical_json, home
-from zoo.ready import CARD, Ready, read_ready, verify_ready
+from zoo.ready import CARD, Ready, Sha, read_ready, verify_ready
 from zoo.ready import READY as DESCRIPTION
 from zoo.size import Size
+from zoo.untrusted import copy_plain
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -42,12 +44,12 @@ class ReadyEntry(BaseModel):
     kind: str = READY
     name: str
     version: int
-    digest: str
+    digest: Sha
     uri: str
     family: str
     method: str
     size: Size
-    parent: str
+    parent: Sha
     parent_ref: str
     aliases: tuple[str, ...]
     parameters: int
@@ -143,10 +145,11 @@ def pull_ready(entry: ReadyEntry) -> Path:
 
 def copy_ready(source: Path, folder: Path) -> Ready:
     """Copy a ready model, verified; `folder` appears whole or not at all. Errors as in `verify_ready`."""
+    ready = read_ready(source)
     with atomic_folder(folder) as copy:
-        for name in (*read_ready(source).files, DESCRIPTION, CARD):
-            if (source / name).is_file():
-                shutil.copyfile(source / name, copy / name)
+        for name in (*ready.files, DESCRIPTION, CARD):
+            with suppress(FileNotFoundError):
+                copy_plain(source / name, copy / name, ready.most_bytes)
         try:
             return verify_ready(copy)
         except IntegrityError as error:

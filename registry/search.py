@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from registry.entries import Entry, warn_of
+from registry.entries import Entry, warn_of, warn_of_unsigned
 from registry.evidence import Evidence
 from registry.mirror import Mirror, when_needed
 from registry.refs import known
@@ -157,6 +157,7 @@ def answer(question: Question) -> Page:
             page = _page(ranking, question)
             if mirror.check(connected, {found.entry.name for found in page.found}):
                 _warn(ranking, question)
+                warn_of_unsigned([found.entry for found in page.found])
                 return page
     raise ZooError(f"the registry changed {TRIES} times while it was asked; ask again")
 

@@ -11,8 +11,9 @@ from zoo.checkpoint import Checkpoint, in_full_precision, refuse_non_finite
 from zoo.errors import NotFoundError
 from zoo.heads import change_head, with_head
 from zoo.learngene import Learngene, apart
-from zoo.manifest import MANIFEST
+from zoo.manifest import MANIFEST, read_manifest
 from zoo.methods.base import ClosedForm
+from zoo.signatures import require_signed
 from zoo.size import Size
 
 
@@ -51,6 +52,7 @@ def locate(ref: str) -> Path:
     The registry is looked up by entry point, so that the core never imports it.
     """
     if is_folder(ref):
+        require_signed(Path(ref), read_manifest(Path(ref)).digest, ref)
         return Path(ref)
     for point in entry_points(group="learngene_zoo.resolver"):
         return point.load()(ref)

@@ -18,6 +18,8 @@ from zoo.errors import BadInputError, DiskFullError
 
 FULL = 64 * 1024
 """A disk with less than so many bytes left counts as full."""
+SIGNATURE = "signature.json"
+"""What others say of a learngene afterwards: beside its files, and no part of its content."""
 
 
 def home() -> Path:
@@ -42,8 +44,8 @@ def digest_file(path: Path) -> str:
 
 
 def digest_folder(folder: Path) -> str:
-    """SHA-256 over the relative names and the bytes of all files below `folder`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """SHA-256 over the relative names and the bytes of all files below `folder`, signatures left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SIGNATURE)
     return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})
 
 

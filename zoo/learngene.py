@@ -17,9 +17,10 @@ from zoo.card import learngene_card
 from zoo.errors import BadInputError, IntegrityError
 from zoo.families import architecture, check_size
 from zoo.files import atomic_folder, digest_file, write_json
-from zoo.manifest import CARD, MANIFEST, TENSORS, TOKENIZER, Manifest, Preprocessing, verify
-from zoo.methods.base import Method
+from zoo.manifest import CARD, MANIFEST, TENSORS, TOKENIZER, TOKENIZER_BYTES, Manifest, Preprocessing, verify
+from zoo.methods.base import ClosedForm, Method
 from zoo.size import Size
+from zoo.untrusted import FLOATS, read_header, read_plain
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,13 @@ class Learngene:
     def load(cls, folder: Path) -> "Learngene":
         """Read and verify a learngene; errors as in `verify`."""
         manifest = verify(folder)
+        source = _check_whole(folder, manifest)
         try:
-            source = architecture(manifest.family, manifest.config, manifest.size)
             tensors = load_file(folder / TENSORS)
-            tokenizer = (folder / TOKENIZER).read_text(encoding="utf-8") if manifest.tokenizer else None
-            learngene = cls(manifest.method, source, tensors, manifest.parents, manifest.preprocessing, tokenizer)
-            _check_whole(learngene)
-        except (BadInputError, SafetensorError) as error:
+            tokenizer = read_plain(folder / TOKENIZER, TOKENIZER_BYTES).decode() if manifest.tokenizer else None
+        except (SafetensorError, UnicodeDecodeError) as error:
             raise IntegrityError(f"{folder}: {error}") from error
+        learngene = cls(manifest.method, source, tensors, manifest.parents, manifest.preprocessing, tokenizer)
         learngene.__dict__["manifest"] = manifest  # fills the cached property: it was just verified
         return learngene
 
@@ -110,25 +110,46 @@ def apart(tensors: Mapping[str, Tensor], others: Iterable[Tensor]) -> dict[str, 
     return {key: t.clone() if t.untyped_storage().data_ptr() in taken else t for key, t in tensors.items()}
 
 
+def check(folder: Path) -> Manifest:
+    """`verify`, and that the tensors are those of a whole learngene, without loading them; errors as in `verify`."""
+    manifest = verify(folder)
+    _check_whole(folder, manifest)
+    return manifest
+
+
 COMPUTED = 2**26
-"""Models of so many numbers are expanded to see whether a learngene is whole; of larger ones only the shapes.
+"""Models of so many numbers are expanded, from zeros, to see whether a learngene is whole; of larger ones only shapes.
 
 Shapes alone (device `meta`) cost nothing, but the first ones of a process load torch's compiler: more than a second.
 """
 
 
 @torch.no_grad()
-def _check_whole(learngene: Learngene) -> None:
+def _check_whole(folder: Path, manifest: Manifest) -> Architecture:
     """Expand to the size it was made at: a tensor that is missing or of a wrong shape shows itself."""
-    source = learngene.source
-    device = "cpu" if sum(prod(shape) for shape in source.shapes().values()) <= COMPUTED else "meta"
-    tensors = {name: tensor.to(device) for name, tensor in learngene.tensors.items()}
+    header = read_header(folder / TENSORS, manifest.parameters)
     try:
-        found = source.unstack(learngene.method.expand(tensors, source, source))
+        source, method = architecture(manifest.family, manifest.config, manifest.size), manifest.method
+        method.legal(source)
+        if isinstance(method, ClosedForm) and not method.inherits:  # it makes the model from nothing
+            if header:
+                raise BadInputError(f"a learngene of {method.name!r} holds no tensors")
+            return source
+        numbers = max(manifest.parameters, sum(prod(shape) for shape in source.shapes().values()))
+        device = "cpu" if numbers <= COMPUTED else "meta"
+        tensors = {name: _of_shape(*described, device) for name, described in header.items()}
+        found = source.unstack(method.expand(tensors, source, source))
+    except BadInputError as error:
+        raise IntegrityError(f"{folder}: {error}") from error
     except (KeyError, RuntimeError, IndexError, ValueError) as error:
-        raise BadInputError(f"the tensors are not those of a whole learngene ({error})") from error
+        raise IntegrityError(f"{folder}: the tensors are not those of a whole learngene ({error})") from error
     if {name: tuple(tensor.shape) for name, tensor in found.items()} != source.shapes():
-        raise BadInputError("the tensors do not give the shapes that the manifest promises")
+        raise IntegrityError(f"{folder}: the tensors do not give the shapes that the manifest promises")
+    return source
+
+
+def _of_shape(dtype: str, shape: tuple[int, ...], device: str) -> Tensor:
+    return torch.zeros(shape, dtype=getattr(torch, FLOATS[dtype]), device=device)
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

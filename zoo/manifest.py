@@ -4,19 +4,30 @@ The digest of a learngene is the SHA-256 of its canonical manifest, and the mani
 one string proves all of it. The card (`README.md`) is for people and not part of the digest.
 """
 
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zoo.errors import IntegrityError, NotFoundError
-from zoo.files import digest_file, digest_json
+from zoo.files import digest_json
 from zoo.methods import AnyMethod
 from zoo.size import LegalSizes, Size
+from zoo.untrusted import (
+    MOST,
+    check_extents,
+    digest_plain,
+    most_bytes,
+    open_plain,
+    read_header,
+    read_plain,
+    strict_json,
+)
 
 SCHEMA = 2
 TENSORS, MANIFEST, CARD, TOKENIZER = "learngene.safetensors", "manifest.json", "README.md", "tokenizer.json"
+MANIFEST_BYTES, TOKENIZER_BYTES = 2**22, 2**26
+"""The most that these files may have."""
 
 
 class Preprocessing(BaseModel):
@@ -48,7 +59,7 @@ class Manifest(BaseModel):
     preprocessing: Preprocessing | None = None
     tokenizer: str | None = None
     tensors: str
-    parameters: int
+    parameters: Annotated[int, Field(ge=0, le=MOST)]
 
     @property
     def digest(self) -> str:
@@ -57,45 +68,70 @@ class Manifest(BaseModel):
 
 
 def verify(folder: Path) -> Manifest:
-    """Check a learngene's folder without loading the tensors.
+    """Check a learngene's folder without loading the tensors: first what costs little, then all bytes.
 
     Raises:
         NotFoundError: there is no learngene in `folder`.
-        IntegrityError: bytes changed, a newer schema, a foreign or incomplete artifact.
+        IntegrityError: bytes changed, another schema, a foreign or incomplete artifact, files that are none.
     """
     manifest = read_manifest(folder)
-    for name, promised in ((TENSORS, manifest.tensors), (TOKENIZER, manifest.tokenizer)):
-        if promised is None:
-            continue
-        path = folder / name
-        if not path.is_file():
-            raise IntegrityError(f"{path}: missing; the learngene is incomplete")
-        if (found := digest_file(path)) != promised:
-            raise IntegrityError(f"{path}: digest {found[:12]}..., the manifest says {promised[:12]}...")
+    check_files(folder, manifest)
+    for name, (expected, limit) in promised(manifest).items():
+        if (found := digest_plain(folder / name, limit)) != expected:
+            raise IntegrityError(f"{folder / name}: digest {found[:12]}..., the manifest says {expected[:12]}...")
     return manifest
+
+
+def promised(manifest: Manifest) -> dict[str, tuple[str, int]]:
+    """The files that a manifest vouches for: their digests, and the most bytes they may have."""
+    files = {TENSORS: (manifest.tensors, most_bytes(manifest.parameters))}
+    return files if manifest.tokenizer is None else files | {TOKENIZER: (manifest.tokenizer, TOKENIZER_BYTES)}
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Check that the files which a manifest promises are plain files, and no larger than it explains; as `verify`."""
+    for name, (_, limit) in promised(manifest).items():
+        try:
+            with open_plain(folder / name, limit):
+                pass
+        except FileNotFoundError:
+            raise IntegrityError(f"{folder / name}: missing; the learngene is incomplete") from None
+    read_header(folder / TENSORS, manifest.parameters)
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read and check `manifest.json` alone (the tensors are not looked at); errors as in `verify`."""
+    content = read_content(folder)
+    path, schema = folder / MANIFEST, content["schema_version"]
+    if schema != SCHEMA:
+        older = isinstance(schema, int) and schema < SCHEMA
+        hint = "bring it up to date with `zoo migrate`" if older else "upgrade learngene-zoo"
+        raise IntegrityError(f"{path}: schema_version {schema!r}; this learngene-zoo reads {SCHEMA}: {hint}")
+    return parse_manifest(content, path)
+
+
+def read_content(folder: Path) -> dict[str, Any]:
+    """The plain values of `manifest.json`, of whatever schema; errors as in `verify`."""
     path = folder / MANIFEST
-    if not path.is_file():
-        raise NotFoundError(f"{folder}: no learngene here ({MANIFEST} is missing)")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        schema = content["schema_version"]
-        if schema != SCHEMA:
-            raise IntegrityError(
-                f"{path}: schema_version {schema!r}; this version of learngene-zoo reads {SCHEMA}. "
-                "Upgrade learngene-zoo if the number is higher, make the learngene again if it is lower"
-            )
-        return Manifest.model_validate(content)
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-    ) as error:  # no JSON, no schema_version, not an object, wrong fields
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise IntegrityError(f"{path}: field {field!r}: {first['msg']}") from error
+        content = strict_json(read_plain(path, MANIFEST_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFoundError(f"{folder}: no learngene here ({MANIFEST} is missing)") from None
+    except ValueError as error:
         raise IntegrityError(f"{path}: not a manifest of a learngene ({error})") from error
+    if not isinstance(content, dict) or "schema_version" not in content:
+        raise IntegrityError(f"{path}: not a manifest of a learngene (schema_version is missing)")
+    return content
+
+
+def parse_manifest(content: dict[str, Any], place: Path) -> Manifest:
+    """A manifest from plain values, which `place` names in messages. Raises `IntegrityError` naming the field."""
+    try:
+        check_extents(content.get("size"), content.get("config"))
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise IntegrityError(f"{place}: field {field!r}: {first['msg']}") from error
+    except ValueError as error:
+        raise IntegrityError(f"{place}: {error}") from error

@@ -4,6 +4,7 @@ It is not part of the digest: the same learngene made on another machine is the 
 the SHA-256 of this file in its tag `provenance`.
 """
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 
 from zoo.errors import IntegrityError
 from zoo.files import digest_file, write_json
+from zoo.untrusted import read_plain, strict_json
 
 PROVENANCE = "provenance.json"
 SCHEMA = 1
-LIMIT = 2**24
-"""Bytes that the file may have."""
+PROVENANCE_BYTES = 2**24
+"""The most that the file may have."""
 Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -173,17 +175,19 @@ def write_provenance(folder: Path, provenance: Provenance) -> str:
 def read_provenance(folder: Path, promised: str | None = None) -> Provenance | None:
     """What a folder says, None where it says nothing. Raises `IntegrityError` for what is none, or not `promised`."""
     path = folder / PROVENANCE
-    if not path.is_file() or path.is_symlink():
+    try:
+        content = read_plain(path, PROVENANCE_BYTES)
+    except FileNotFoundError:
         return None
-    if path.stat().st_size > LIMIT:
-        raise IntegrityError(f"{path}: larger than {LIMIT:,} bytes; it is no {PROVENANCE}")
-    if promised is not None and (found := digest_file(path)) != promised:
+    if promised is not None and (found := hashlib.sha256(content).hexdigest()) != promised:
         raise IntegrityError(f"{path}: digest {found[:12]}..., registered was {promised[:12]}...")
     try:
-        return Provenance.model_validate_json(path.read_bytes())
+        return Provenance.model_validate(strict_json(content))
     except ValidationError as error:
         first = error.errors()[0]
         raise IntegrityError(f"{path}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from error
+    except ValueError as error:
+        raise IntegrityError(f"{path}: not a {PROVENANCE} ({error})") from error
 
 
 def without_credentials(value: Any) -> Any:

@@ -4,7 +4,6 @@ It is `ready.json` beside the files of timm or transformers, which do not look a
 that of its files; the card (`README.md`) is for people and not part of it.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,9 +13,12 @@ from zoo.architecture import Architecture
 from zoo.errors import IntegrityError, NotFoundError
 from zoo.files import digest_file, digest_json, write_json
 from zoo.size import Size
+from zoo.untrusted import digest_plain, read_plain, strict_json
 
 READY, CARD = "ready.json", "README.md"
 SCHEMA = 1
+READY_BYTES = 2**22
+"""The most that `ready.json` may have."""
 Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 
@@ -48,6 +50,11 @@ class Ready(BaseModel):
     def digest(self) -> str:
         """What identifies the model: SHA-256 (hex) over the names and digests of its files."""
         return digest_json(self.files)
+
+    @property
+    def most_bytes(self) -> int:
+        """What one of its files may have at most: all parameters and as many other numbers, a tokenizer."""
+        return 16 * self.parameters + 2**26
 
     def is_made_of(self, learngene: str, size: Size, options: dict[str, Any]) -> bool:
         """Whether making it again from these would make the same."""
@@ -81,9 +88,11 @@ def verify_ready(folder: Path) -> Ready:
     ready = read_ready(folder)
     for name, promised in ready.files.items():
         path = folder / name
-        if path.is_symlink() or not path.is_file():
-            raise IntegrityError(f"{path}: missing; the ready model is incomplete")
-        if (found := digest_file(path)) != promised:
+        try:
+            found = digest_plain(path, ready.most_bytes)
+        except FileNotFoundError:
+            raise IntegrityError(f"{path}: missing; the ready model is incomplete") from None
+        if found != promised:
             raise IntegrityError(f"{path}: digest {found[:12]}..., {READY} says {promised[:12]}...")
     return ready
 
@@ -91,10 +100,10 @@ def verify_ready(folder: Path) -> Ready:
 def read_ready(folder: Path) -> Ready:
     """Read and check `ready.json` alone; errors as in `verify_ready`."""
     path = folder / READY
-    if not path.is_file():
-        raise NotFoundError(f"{folder}: no ready model here ({READY} is missing)")
     try:
-        return Ready.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Ready.model_validate(strict_json(read_plain(path, READY_BYTES)))
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFoundError(f"{folder}: no ready model here ({READY} is missing)") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise IntegrityError(f"{path}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from error

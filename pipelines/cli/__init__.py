@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pipelines.cli import data, jobs, lineage, models, recipes, registry
+from pipelines.cli import data, integrity, jobs, lineage, models, recipes, registry
 from zoo.errors import ZooError
 
 INTERRUPTED = 130
@@ -24,7 +24,14 @@ VERBS = {
         models.export,
         lineage.card,
     ),
-    "Operate the registry": (registry.promote, registry.rollback, registry.history),
+    "Operate the registry": (
+        registry.promote,
+        registry.rollback,
+        registry.history,
+        integrity.verify,
+        integrity.sign,
+        integrity.migrate,
+    ),
     "Cluster": (jobs.status, jobs.logs, jobs.cancel, recipes.schedule),
 }
 app = typer.Typer(

@@ -21,17 +21,6 @@ MakeLearngene = Callable[..., Path]
 
 pytestmark = pytest.mark.usefixtures("ready_home")
 
-STEPS = [
-    "create_experiment",
-    "create_run",
-    "create_logged_model",
-    "log_batch",
-    "create_registered_model",
-    "create_model_version",
-    "finalize_logged_model",
-    "update_run",
-]
-
 
 def _search(filter_string: str) -> set[str]:
     """What MLflow itself finds: the digests of the logged models that fit."""
@@ -94,7 +83,7 @@ def test_mlflow_itself_can_compare_the_numbers(learngene: MakeLearngene) -> None
 def test_a_damaged_learngene_is_not_registered(learngene: MakeLearngene, tmp_path: Path) -> None:
     folder = learngene()
     (folder / TENSORS).write_bytes(b"\0" + (folder / TENSORS).read_bytes()[1:])
-    with pytest.raises(IntegrityError, match="digest"):
+    with pytest.raises(IntegrityError, match=f"{TENSORS}: not a whole safetensors file"):
         register(folder, "vit", metrics={})
     with pytest.raises(NotFoundError, match="no learngene here"):
         register(tmp_path, "vit", metrics={})
@@ -114,37 +103,6 @@ def test_a_damaged_learngene_is_not_registered(learngene: MakeLearngene, tmp_pat
 def test_illegal_values_are_named(learngene: MakeLearngene, values: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         register(learngene(), **{"name": "vit", "metrics": {}, **values})
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
-def test_killed_at_any_step_leaves_nothing_or_all_of_it_and_the_next_one_completes_it(
-    learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch, step: str, when: str
-) -> None:
-    folder = learngene()
-    with connect() as client:
-        client_class = type(client)
-    real = getattr(client_class, step)
-
-    def dies(*args: Any, **kwargs: Any) -> None:
-        if when == "after":
-            real(*args, **kwargs)
-        raise SystemExit  # nothing of ours catches it, as nothing catches a kill
-
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(client_class, step, dies)
-        register(folder, "vit", metrics={"accuracy": 0.5})
-    visible = [(entry.ref, entry.metrics["accuracy"]) for entry in list_entries()]
-    is_there = STEPS.index(step) + (when == "after") > STEPS.index("create_model_version")
-    assert visible == ([("vit:1", 0.5)] if is_there else [])
-
-    entry = register(folder, "vit", metrics={"accuracy": 0.5})
-    assert list_entries() == [entry]
-    assert (entry.ref, entry.metrics["accuracy"]) == ("vit:1", 0.5)
-    with connect() as client:
-        (run,) = client.search_runs(["0", "1"])
-        (model,) = client.search_logged_models(["0", "1"])
-    assert (run.info.status, str(model.status)) == ("FINISHED", "READY")
 
 
 def test_another_host_that_registers_at_the_same_time_makes_no_second_version(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from zoo_samples import learngene, noise, vit
 
+from registry.pull import fetch
 from zoo.checkpoint import Checkpoint, save_checkpoint
-from zoo.errors import IntegrityError
+from zoo.errors import DiskFullError, IntegrityError
 from zoo.files import atomic_folder, write_json
 from zoo.learngene import Learngene
 from zoo.methods.front import Front
@@ -78,3 +79,11 @@ def test_a_disk_without_room_for_one_more_folder_says_so_too(disk: MakeDisk) -> 
     with pytest.raises(IntegrityError, match="gene: the disk is full"), atomic_folder(place / "gene"):
         pytest.fail("there was room after all")
     assert [path.name for path in place.iterdir()] == ["last"]
+
+
+def test_a_pull_that_does_not_fit_leaves_nothing_and_blames_the_disk(disk: MakeDisk, tmp_path: Path) -> None:
+    source, cache = tmp_path / "source", disk("size=64k")
+    digest = learngene(Front(), LARGE).save(source).digest
+    with pytest.raises(DiskFullError, match="the disk is full; nothing was written"):
+        fetch(source, digest, cache / digest, "vit:1")
+    assert list(cache.iterdir()) == []

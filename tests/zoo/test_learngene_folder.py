@@ -115,14 +115,14 @@ def test_one_flipped_byte_in_the_tensors_is_refused(folder: Path, position: int)
     content = bytearray((folder / TENSORS).read_bytes())
     content[position] ^= 1
     (folder / TENSORS).write_bytes(content)
-    with pytest.raises(IntegrityError, match=f"{TENSORS}: digest .*, the manifest says"):
+    with pytest.raises(IntegrityError, match=f"{TENSORS}: "):
         Learngene.load(folder)
 
 
 def test_truncated_tensors_are_refused(folder: Path) -> None:
     content = (folder / TENSORS).read_bytes()
     (folder / TENSORS).write_bytes(content[:-100])
-    with pytest.raises(IntegrityError, match=f"{TENSORS}: digest"):
+    with pytest.raises(IntegrityError, match=f"{TENSORS}: not a whole safetensors file"):
         Learngene.load(folder)
 
 
@@ -151,10 +151,12 @@ def test_the_layout_of_the_manifest_is_not_part_of_the_digest(folder: Path) -> N
     assert read_manifest(folder).digest == before
 
 
-@pytest.mark.parametrize("version", [1, 99, "2"])
-def test_another_schema_says_what_to_do(folder: Path, version: object) -> None:
+@pytest.mark.parametrize(
+    ("version", "what"), [(1, "`zoo migrate`"), (99, "upgrade learngene-zoo"), ("2", "upgrade learngene-zoo")]
+)
+def test_another_schema_says_what_to_do(folder: Path, version: object, what: str) -> None:
     edit(folder, lambda content: content.update(schema_version=version, something="new"))
-    with pytest.raises(IntegrityError, match=f"schema_version {version!r}.* Upgrade learngene-zoo"):
+    with pytest.raises(IntegrityError, match=f"schema_version {version!r}.* {what}"):
         Learngene.load(folder)
 
 

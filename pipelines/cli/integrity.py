@@ -1,0 +1,124 @@
+"""The verbs about trust in what the registry holds: verify, sign, migrate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.options import Json, Reference, print_json
+from zoo.errors import BadInputError, IntegrityError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from registry.verify import Checked
+
+STYLES = {"holds": "green", "foreign": "dim", "damaged": "red", "missing": "red", "unsigned": "red"}
+
+
+def verify(
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[REF|FOLDER]...", help="NAME, NAME@alias, NAME:version, or folders."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every version of the registry.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check learngenes where they lie, all bytes of them: exit code 4 if anything is wrong. Nothing is copied.
+
+    Checked are the schema, the digest, the tensors and the tokenizer, whether the registry says the same, and, where
+    ZOO_TRUSTED_KEYS is set, the signatures. Versions that others made are named, and nothing wrong.
+
+    Example: zoo verify --all --json
+    """
+    from pipelines import show
+    from registry.verify import verify_all, verify_refs
+
+    if bool(refs) == everything:
+        raise BadInputError("verify: name learngenes, or --all for every version of the registry (not both)")
+    with show.progress_bar("verify") as progress:
+        checked = verify_all(progress) if everything else verify_refs(refs or [], progress)
+    if as_json:
+        print_json([row.to_json() for row in checked])
+    else:
+        show.answers.print(_table(checked))
+    if wrong := [row.what for row in checked if row.wrong]:
+        raise IntegrityError(f"{len(wrong)} of {len(checked)} do not hold: {', '.join(wrong[:20])}")
+
+
+def sign(
+    ref: Reference,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="A private ed25519 key (PEM).", show_default="that of ZOO_SIGNING_KEY"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a learngene, and vouch for its digest with your key: signature.json beside its manifest. Others' stay.
+
+    Keys are made with `openssl genpkey -algorithm ed25519 -out key.pem`; `openssl pkey -in key.pem -pubout` gives the
+    public one.
+
+    Example: zoo sign vit-cifar10.weit@champion --key key.pem
+    """
+    from pipelines import show
+    from registry.entries import find_entry
+    from zoo.api import is_folder
+    from zoo.learngene import check
+    from zoo.signatures import sign as write_signature
+    from zoo.signatures import signing_key
+
+    private = signing_key(key)
+    entry = None if is_folder(ref) else find_entry(ref)
+    folder = entry.folder if entry else Path(ref)
+    digest = check(folder).digest
+    if entry and digest != entry.digest:
+        raise IntegrityError(f"{ref}: {folder} holds {digest[:12]}..., registered was {entry.digest[:12]}...")
+    content = {"folder": str(folder), "digest": digest, "key": write_signature(folder, digest, private)}
+    if as_json:
+        print_json(content)
+    else:
+        show.answers.print(show.field_table(content))
+
+
+def migrate(
+    folder: Annotated[Path, typer.Argument(help="A learngene's folder.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the new learngene.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Register it as a version of this name.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a learngene of an older manifest schema up to date: a new learngene, whose first parent is the old one.
+
+    Example: zoo migrate old/ --out new/ --name vit-cifar10.weit
+    """
+    from pipelines import show
+    from registry.refs import parse_name
+    from registry.register import register
+    from zoo.files import check_out
+    from zoo.migrate import migrate as bring_up_to_date
+
+    if name is not None:
+        parse_name(name)
+    check_out(out)
+    manifest = bring_up_to_date(folder, out)
+    entry = None if name is None else register(out, name, metrics={}, tags={"made-by": "migrate"})
+    content = {"folder": str(out), "digest": manifest.digest, "parents": manifest.parents}
+    content |= {} if entry is None else {"registered": entry.ref}
+    if as_json:
+        print_json(content)
+    else:
+        show.answers.print(show.field_table(content))
+
+
+def _table(checked: "list[Checked]") -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    name = Column("learngene", no_wrap=True, overflow="fold")
+    table = Table(name, "state", "digest", "signed by", "what is wrong", box=SIMPLE_HEAD)
+    for row in checked:
+        state = Text(row.state, STYLES[row.state])
+        keys = ", ".join(key[:12] for key in row.signers)
+        table.add_row(Text(row.what), state, row.digest[:12], keys, Text(row.problem))
+    return table
