@@ -140,7 +140,7 @@ def register(rows: list[Row], name: str, on_change: OnChange) -> None:
         if row.state in ("kept", "done"):
             try:
                 row.entry = keep(row.out, read_ready(row.out), name, row.name).ref
-            except ZooError as error:
+            except (ZooError, OSError) as error:
                 row.fail(error)
             on_change(row)
 

@@ -152,8 +152,14 @@ def test_the_verb_needs_no_ray_for_what_is_there_and_says_how_it_is(
     assert call(*command) == 0  # a second Ray in this process would be refused
     answer: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
     assert [(row["state"], row["entry"]) for row in answer] == [("kept", f"mlp.other:{i}") for i in (1, 2, 3)]
-    assert call("instantiate", "mlp", "--depth", "2", "--width", "8", "--out", tmp_path / "one") == 0
-    assert verify_ready(tmp_path / "one").digest == answer[0]["digest"]
+    store = place.home / "store" / "ready"
+    store.rename(place.home / "aside")
+    store.touch()  # nothing can be copied there
+    assert call(*command) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert [(row["state"], "File exists" in row["why"]) for row in answer] == [("failed", True)] * 3
+    store.unlink()
+    (place.home / "aside").rename(store)
 
 
 @pytest.mark.parametrize(
