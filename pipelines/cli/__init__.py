@@ -8,14 +8,14 @@ import sys
 
 import typer
 
-from pipelines.cli import data, jobs, models, recipes, registry
+from pipelines.cli import data, jobs, models, operate, recipes, registry
 from zoo.errors import ZooError
 
 INTERRUPTED = 130
 VERBS = {
     "Build": (recipes.demo, recipes.run, recipes.plan, models.condense, recipes.bench, models.methods),
     "Find and use": (models.list_, models.show_, registry.find, registry.solve, models.instantiate),
-    "Operate the registry": (registry.promote, registry.rollback, registry.history),
+    "Operate the registry": (registry.promote, registry.rollback, registry.history, operate.gc),
     "Cluster": (jobs.status, jobs.logs, jobs.cancel, recipes.schedule),
 }
 app = typer.Typer(

@@ -1,0 +1,64 @@
+"""The verbs of those who operate: gc, doctor, role."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.options import Json, print_json
+from zoo.errors import BadInputError
+
+if TYPE_CHECKING:
+    from pipelines.garbage import Report
+
+
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    days: Annotated[float, typer.Option(help="Keep what is younger, or was used since.", min=1)] = 30,
+    newest: Annotated[int, typer.Option(help="Keep so many versions of every name.", min=1)] = 3,
+    champions: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep so many former champions of every name for rollbacks.", min=1, show_default="all of them"
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep NAME, NAME:VERSION, NAME@alias, or the stages of RECIPE.yaml (repeatable)."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Delete what nobody needs any more: versions, stages, leftovers. What people chose stays, and what it was made of.
+
+    Example: zoo gc --dry-run --days 60 --keep recipes/vit.yaml
+    """
+    from pipelines.garbage import RECIPES, collect
+    from registry.garbage import Policy
+
+    recipes = tuple(Path(text) for text in keep or [] if text.endswith(RECIPES))
+    refs = tuple(text for text in keep or [] if not text.endswith(RECIPES))
+    if missing := next((path for path in recipes if not path.is_file()), None):
+        raise BadInputError(f"--keep: no recipe {missing}")
+    report = collect(Policy(days=days, newest=newest, champions=champions, keep=refs), recipes, dry_run=dry_run)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_garbage(report)
+
+
+def _print_garbage(report: "Report") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
+
+    from pipelines import show
+
+    table = Table("kind", Column("what", overflow="fold"), "why", "days", "bytes", box=SIMPLE_HEAD)
+    for item in report.gone:
+        table.add_row(item.kind, item.what, item.why, f"{item.days:.0f}", f"{item.bytes:,}")
+    if report.gone:
+        show.answers.print(table)
+    for item, reason in report.spared:
+        show.messages.print(f"stays after all: {item.what}: {reason}", highlight=False)
+    verb = "would go" if report.dry_run else "went"
+    by_kind = ", ".join(f"{kind} {amount:,}" for kind, amount in report.bytes.items()) or "nothing"
+    show.messages.print(f"{verb}: {sum(report.bytes.values()):,} bytes ({by_kind}); {len(report.kept)} versions stay")
