@@ -174,7 +174,10 @@ def _note(uri: str) -> None:
 
 def _lock_path(uri: str) -> Path:
     database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else home() / "registry"
-    database.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"{database.parent}: the folder of the registry cannot be made ({error.strerror})") from error
     return database.with_name(f"{database.name}.lock")
 
 
@@ -217,8 +220,14 @@ def _open(uri: str) -> None:
     MlflowClient(uri, registry_uri=uri).search_registered_models(max_results=1)
 
 
-def _probe(uri: str) -> Any:
-    """What the server answers to a question about its health. Raises `RegistryAwayError`."""
+def server_version(uri: str) -> str | None:
+    """The version of MLflow that serves at `uri`; None where it does not say. Raises `RegistryAwayError`."""
+    answer = _probe(uri, "/version")
+    return answer.text.strip() if answer.status_code == 200 else None
+
+
+def _probe(uri: str, path: str = "/health") -> Any:
+    """What the server answers at once, without retries. Raises `RegistryAwayError`."""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
@@ -226,7 +235,7 @@ def _probe(uri: str) -> Any:
     try:
         answer = http_request(
             get_default_host_creds(uri),
-            "/health",
+            path,
             "GET",
             max_retries=1,
             backoff_factor=0,

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 VERBS = {
     "Build": (recipes.demo, recipes.run, recipes.plan, models.condense, recipes.bench, models.methods),
     "Find and use": (models.list_, models.show_, registry.find, registry.solve, models.instantiate),
-    "Operate the registry": (registry.promote, registry.rollback, registry.history, operate.gc),
+    "Operate the registry": (registry.promote, registry.rollback, registry.history, operate.gc, operate.doctor),
     "Cluster": (jobs.status, jobs.logs, jobs.cancel, recipes.schedule),
 }
 app = typer.Typer(

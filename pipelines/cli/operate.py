@@ -10,6 +10,7 @@ from zoo.errors import BadInputError
 
 if TYPE_CHECKING:
     from pipelines.garbage import Report
+    from registry.doctor import Check
 
 
 def gc(
@@ -44,6 +45,46 @@ def gc(
         print_json(report.to_json())
     else:
         _print_garbage(report)
+
+
+def doctor(
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Also ask a Ray: 'local', 'auto', HOST:PORT, or a job server http(s)://HOST:8265.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether this machine, its packages, store, registry and Ray are fit for work (exit code 1 if not).
+
+    Example: zoo doctor --address http://head:8265
+    """
+    from dataclasses import asdict
+
+    from pipelines.doctor import checks
+
+    rows = checks(address)
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    else:
+        _print_checks(rows)
+    if any(row.state == "failure" for row in rows):
+        raise SystemExit(1)
+
+
+def _print_checks(rows: "list[Check]") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from pipelines import show
+
+    styles = {"ok": "green", "warning": "yellow", "failure": "red"}
+    table = Table("check", "state", Column("found", overflow="fold"), "what to do", box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(row.name, Text(row.state, styles[row.state]), row.found, row.advice)
+    show.answers.print(table)
 
 
 def _print_garbage(report: "Report") -> None:

@@ -319,7 +319,8 @@ def test_the_verb_says_what_would_go(
         monkeypatch.setattr("sys.argv", ["zoo", "gc", *words])
         with pytest.raises(SystemExit) as end:
             cli.main()
-        return (int(end.value.code or 0), *capsys.readouterr())
+        said = capsys.readouterr()
+        return int(end.value.code or 0), said.out, said.err
 
     code, out, _ = zoo("--dry-run", "--json", "--keep", "vit:1")
     answer = json.loads(out)
