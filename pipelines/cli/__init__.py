@@ -15,7 +15,14 @@ INTERRUPTED = 130
 VERBS = {
     "Build": (recipes.demo, recipes.run, recipes.plan, models.condense, recipes.bench, models.methods),
     "Find and use": (models.list_, models.show_, registry.find, registry.solve, models.instantiate),
-    "Operate the registry": (registry.promote, registry.rollback, registry.history, operate.gc, operate.doctor),
+    "Operate the registry": (
+        registry.promote,
+        registry.rollback,
+        registry.history,
+        operate.gc,
+        operate.doctor,
+        operate.role,
+    ),
     "Cluster": (jobs.status, jobs.logs, jobs.cancel, recipes.schedule),
 }
 app = typer.Typer(

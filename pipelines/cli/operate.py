@@ -1,7 +1,7 @@
 """The verbs of those who operate: gc, doctor, role."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -45,6 +45,26 @@ def gc(
         print_json(report.to_json())
     else:
         _print_garbage(report)
+
+
+def role(
+    user: Annotated[str, typer.Argument(help="A user of the MLflow server.", show_default=False)],
+    role: Annotated[Literal["reader", "builder", "promoter"], typer.Argument(help="What they may do.")],
+    name: Annotated[str, typer.Argument(help="NAME, there or not yet.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Let a user of the server find and pull (reader), register (builder), or promote (promoter) versions of a name.
+
+    Example: zoo role nightly builder vit-cifar10.weit
+    """
+    from pipelines import show
+    from registry.roles import grant
+
+    permissions = grant(user, role, name)
+    if as_json:
+        print_json(permissions)
+    else:
+        show.answers.print(show.field_table(permissions))
 
 
 def doctor(
