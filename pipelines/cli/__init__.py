@@ -22,6 +22,7 @@ VERBS = {
         operate.gc,
         operate.doctor,
         operate.role,
+        operate.moved,
     ),
     "Cluster": (jobs.status, jobs.logs, jobs.cancel, recipes.schedule),
 }

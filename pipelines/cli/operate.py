@@ -67,6 +67,27 @@ def role(
         show.answers.print(show.field_table(permissions))
 
 
+def moved(
+    old: Annotated[Path, typer.Argument(help="Where the store was: /old/home/store.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """After a restore in another place: let the registry say that what was in the store OLD is in this one.
+
+    Example: zoo moved /mnt/old/store
+    """
+    from pipelines import show
+    from pipelines.store import Store
+    from registry.moved import move
+
+    if not old.is_absolute():
+        raise BadInputError(f"OLD: {str(old)!r} is not legal; it must begin with '/'")
+    refs = move(old, Store.default().root)
+    if as_json:
+        print_json(refs)
+    else:
+        show.messages.print(f"{len(refs)} versions point to {Store.default().root} now", highlight=False)
+
+
 def doctor(
     address: Annotated[
         str | None,
