@@ -153,9 +153,9 @@ def _unused(store: Store, found: dict[str, Stage], used: frozenset[str], days: f
             done = folder.name in found
             why, least = ("its stage is finished", GRACE) if done else ("nobody goes on with it", days)
             yield _item(store, "work", folder, why, least)
-    shelves: list[tuple[Kind, Path]] = [("cache", home() / "cache" / name) for name in PULLED]
-    shelves += [("artifact", shelf) for shelf in _folders(store.root) if shelf.name not in OWN_RULES]
-    for kind, shelf in shelves:
+    kinds: dict[Path, Kind] = {home() / "cache" / name: "cache" for name in PULLED}
+    kinds |= {shelf: "artifact" for shelf in _folders(store.root) if shelf.name not in OWN_RULES}
+    for shelf, kind in kinds.items():
         for folder in _named(shelf):
             if folder.name not in used:
                 yield _item(store, kind, folder, "no version names it", days, (folder.name,))

@@ -16,6 +16,7 @@ from registry.inventory import DAY, PIN, Version, aliases_of, everywhere, has, l
 from registry.mirror import touch
 from registry.refs import parse_ref
 from registry.server import clock, connect, lock, registries, tracking_uri
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,8 +97,8 @@ def is_named(words: Collection[str]) -> bool:
 def drop_version(version: Version, policy: Policy) -> str | None:
     """Delete a version unless somebody has chosen it since; why it stays, or None.
 
-    What remains is the time between the last look and the deletion, one request: who promotes in it is told that the
-    version is gone.
+    One request remains between the last look and the deletion. Raises `ZooError` where the version was
+    promoted in it.
     """
     with connect() as client, lock():
         of_name = read(client, [version.name], clock(tracking_uri()))
@@ -111,6 +112,12 @@ def drop_version(version: Version, policy: Policy) -> str | None:
             return "something was made of it"
         client.delete_model_version(version.name, str(version.number))
         touch(client, version.name)
+        state = read_state(client, version.name)
+        if version.number in (*state.champions[-1:], state.candidate):
+            raise ZooError(
+                f"{version.ref} was promoted in the moment in which it was deleted. Its artifact is still there: "
+                f"register it again and promote that version"
+            )
         _drop_run(client, version.run_id)
     return None
 

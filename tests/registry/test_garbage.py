@@ -183,6 +183,24 @@ def test_a_version_that_something_was_made_of_meanwhile_survives(place: Place) -
     assert versions() == [1, 2]
 
 
+def test_a_promotion_in_the_last_gap_is_said_and_costs_no_bytes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in (1, 2):
+        place.version(seed)
+    place.make_old()
+    with connect() as client:
+        client_class = type(client)
+    real = client_class.delete_model_version
+
+    def late(self: Any, name: str, version: str) -> None:
+        promote("vit:1")
+        real(self, name, version)
+
+    monkeypatch.setattr(client_class, "delete_model_version", late)
+    with pytest.raises(ZooError, match="vit:1 was promoted in the moment in which it was deleted"):
+        collect(POLICY, dry_run=False)
+    assert place.stages() == {"stage-1", "stage-2"}
+
+
 @pytest.mark.parametrize("step", (0, 1, 3, 4, 6, 7))
 def test_a_collection_that_is_killed_is_completed_by_the_next_one(
     place: Place, monkeypatch: pytest.MonkeyPatch, step: int
