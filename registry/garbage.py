@@ -14,9 +14,9 @@ from registry.entries import EXPERIMENT, OURS, PAGE, models_of, pages
 from registry.history import State, read_state
 from registry.inventory import DAY, PIN, Version, aliases_of, everywhere, has, logs, read
 from registry.mirror import touch
-from registry.refs import parse_ref
+from registry.refs import close_to, parse_ref
 from registry.server import clock, connect, lock, registries, tracking_uri
-from zoo.errors import ZooError
+from zoo.errors import NotFoundError, ZooError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,16 +59,20 @@ class Census:
 def census(policy: Policy) -> Census:
     """What is garbage now, children before parents.
 
-    Raises `NotFoundError` where a registry is away, `BadInputError` for an illegal reference.
+    Raises `NotFoundError` where a registry is away, and for what is to be kept but not there, `BadInputError` for an
+    illegal reference.
     """
     here, *others = registries()
     with connect(here) as client:
-        versions, told = read(client, None, clock(here)), logs(client)
+        versions, aliases, told = read(client, None, clock(here)), aliases_of(client, None), logs(client)
+        _check_known(policy, versions, aliases)
+        by_name: dict[str, list[Version]] = {}
+        for version in versions:
+            by_name.setdefault(version.name, []).append(version)
         kept: dict[str, str] = {}
-        for name, aliases in aliases_of(client, None).items():
-            of_name = [version for version in versions if version.name == name]
+        for name, of_name in by_name.items():
             state = read_state(client, name) if name in told else State()
-            kept |= _chosen(of_name, aliases, state, clock(here), policy)
+            kept |= _chosen(of_name, aliases.get(name, {}), state, clock(here), policy)
         strays = _strays(client, {version.run_id for version in versions}, clock(here), policy.days)
     kept = _with_parents(kept, versions)
     staying = [version for version in versions if version.ref in kept]
@@ -131,6 +135,20 @@ def drop_run(run_id: str) -> str | None:
     return None
 
 
+def _check_known(policy: Policy, versions: list[Version], aliases: Mapping[str, Mapping[str, int]]) -> None:
+    """Raise `NotFoundError` for a reference that keeps nothing: it has a slip, and what was meant would go."""
+    for ref in policy.keep:
+        if not any(_means(ref, version, aliases.get(version.name, {})) for version in versions):
+            raise NotFoundError(f"--keep: there is no {ref}; {close_to(parse_ref(ref)[0], aliases)}")
+
+
+def _means(ref: str, version: Version, aliases: Mapping[str, int]) -> bool:
+    """Whether a reference means a version; a plain name means all of them."""
+    name, alias, number = parse_ref(ref)
+    of_alias = alias is None or aliases.get(alias) == version.number
+    return name == version.name and of_alias and number in (None, version.number)
+
+
 def _chosen(
     versions: list[Version], aliases: Mapping[str, int], state: State, now: float, policy: Policy
 ) -> dict[str, str]:
@@ -144,20 +162,13 @@ def _chosen(
     why |= dict.fromkeys(former, "a rollback can go back to it")
     why |= {state.candidate: "the candidate"} if state.candidate else {}
     why |= {number: f"alias {alias}" for alias, number in sorted(aliases.items(), reverse=True)}
-    wanted = [parse_ref(ref) for ref in policy.keep]
     newest = sorted(version.number for version in versions)[-policy.newest :]
     kept: dict[str, str] = {}
     for version in versions:
-        asked = any(
-            name == version.name
-            and (number is None or number == version.number)
-            and (alias is None or aliases.get(alias) == version.number)
-            for name, alias, number in wanted
-        )
         reasons = {
             why.get(version.number, ""): version.number in why,
             f"tag {PIN}": version.is_pinned,
-            "--keep": asked,
+            "--keep": any(_means(ref, version, aliases) for ref in policy.keep),
             "a ready model": version.is_ready,
             f"one of the newest {policy.newest}": version.number in newest,
             f"younger than {policy.days:g} days": version.days < policy.days,

@@ -22,7 +22,7 @@ from registry.promote import promote, rollback, set_alias
 from registry.pull import pull
 from registry.register import register
 from registry.server import connect, registries
-from zoo.errors import BadInputError, ZooError
+from zoo.errors import BadInputError, NotFoundError, ZooError
 
 MakeLearngene = Callable[..., Path]
 POLICY = Policy(days=10, newest=1)
@@ -149,6 +149,9 @@ def test_the_policy_says_what_else_stays(place: Place) -> None:
     assert gone(collect(few, dry_run=True), "version") == ["vit:1", "vit:2", "vit:3"]
     assert gone(collect(few.model_copy(update={"keep": ("vit:2",)}), dry_run=True), "version") == ["vit:1", "vit:3"]
     assert gone(collect(few.model_copy(update={"keep": ("vit",)}), dry_run=True), "version") == []
+    for slip in ("vti", "vit:9", "vit@edge"):
+        with pytest.raises(NotFoundError, match=f"--keep: there is no {slip}"):
+            collect(few.model_copy(update={"keep": (slip,)}), dry_run=True)
     assert gone(collect(few.model_copy(update={"newest": 4}), dry_run=True), "version") == ["vit:1"]
     assert gone(collect(few.model_copy(update={"days": 101}), dry_run=True), "version") == []
 
