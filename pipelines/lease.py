@@ -179,7 +179,7 @@ def _look(root: Path, folder: Path) -> Held | None:
     try:
         with path.open(encoding="utf-8") as file:
             holder, touched = _parse(file.read()), os.fstat(file.fileno()).st_mtime
-            fresh = _now(root) - touched <= (holder.ttl if holder else TTL)
+            fresh = store_time(root) - touched <= (holder.ttl if holder else TTL)
             return Held(int(path.name), holder, fresh and not (holder and _is_dead(holder, file.fileno())))
     except FileNotFoundError:  # released in this moment
         return None
@@ -196,7 +196,8 @@ def _is_dead(holder: Holder, descriptor: int) -> bool:
     return True
 
 
-def _now(root: Path) -> float:
+def store_time(root: Path) -> float:
+    """Now, by the clock of the file system that holds the store."""
     clock = root / "clock"
     clock.touch()
     return clock.stat().st_mtime

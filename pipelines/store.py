@@ -11,10 +11,11 @@ Nothing of work and leases is left when a stage is finished.
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,7 +76,17 @@ class Store:
         return cls(home() / "store")
 
     def record(self, key: str) -> Record | None:
-        """The record of a finished stage, or None. Raises `IntegrityError` where it cannot be read."""
+        """The record of a finished stage, or None. Raises `IntegrityError` where it cannot be read.
+
+        Whoever asks uses the stage: the time of the file says when somebody last did.
+        """
+        path = self._stage(key) / RECORD
+        with suppress(OSError):  # not there, or somebody else's
+            os.utime(path)
+        return self.read(key)
+
+    def read(self, key: str) -> Record | None:
+        """The same, for who does not use the stage."""
         path = self._stage(key) / RECORD
         if not path.is_file():
             return None

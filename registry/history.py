@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PREVIOUS, CANDIDATE = "previous", "candidate"
 ALIASES = (CHAMPION, PREVIOUS, CANDIDATE)
 TRIES = 20  # how often something is written while others write at the same moment
+REFUSED = "PERMISSION_DENIED"  # trying again changes nothing
 TAG = f"{OURS}record"
 
 Action = Literal["promote", "set", "propose", "rollback"]
@@ -137,9 +138,9 @@ def settle(client: "MlflowClient", name: str) -> State:
         try:
             if state.last:
                 _set_aliases(client, name, state)
-        except MlflowException:  # of two that set a new alias at the same moment MLflow lets one fail
+        except MlflowException as error:  # of two that set a new alias at the same moment MLflow lets one fail
             tries += 1
-            if tries == TRIES:
+            if tries == TRIES or error.error_code == REFUSED:
                 raise
             continue
         if read_state(client, name).last == state.last:  # nobody's later choice was overwritten
@@ -182,7 +183,9 @@ def _offer(client: "MlflowClient", name: str, record: Record) -> State:
             tags = {TAG: record.model_dump_json()}
             client.create_model_version(log, "learngene:/history", tags=tags, await_creation_for=0)
             break
-        except MlflowException:  # others write at the same moment, or the answer was lost: the log knows
+        except MlflowException as error:  # others write at the same moment, or the answer was lost: the log knows
+            if error.error_code == REFUSED:
+                raise
             state = read_state(client, name)
             is_there = any(event.record.id == record.id for event in state.events)
             if is_there or state.last != record.base:

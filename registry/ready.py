@@ -26,6 +26,7 @@ from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.files import atomic_folder, canonical_json, home
 from zoo.ready import CARD, Ready, Sha, read_ready, verify_ready
 from zoo.ready import READY as DESCRIPTION
+from zoo.signatures import require_signed
 from zoo.size import Size
 from zoo.untrusted import copy_plain
 
@@ -133,13 +134,15 @@ def pull_ready(entry: ReadyEntry) -> Path:
 
     Raises:
         NotFoundError: its folder is gone.
-        IntegrityError: the model is not what was registered. Nothing of it stays in the cache.
+        IntegrityError: the model is not what was registered, or `ZOO_TRUSTED_KEYS` is set: ready models carry no
+            signatures, one is made of a signed learngene where it is wanted.
     """
     folder = home() / "cache" / "ready" / entry.digest
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{entry.digest}.lock")):
         if not is_whole(folder, entry.digest):
             _fetch(entry, folder)
+    require_signed(folder, entry.digest, entry.ref)
     return folder
 
 

@@ -4,14 +4,18 @@
 under `zoo.files.home()`. Other databases belong behind a server.
 """
 
+import hashlib
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
@@ -27,6 +31,10 @@ PROBE_SECONDS = 3  # one try; there are two before a server counts as unreachabl
 
 class RegistryAwayError(NotFoundError):
     """The server does not answer: now, or at all."""
+
+
+class RoleError(ZooError):
+    """The server knows who asks, or not; in any case it does not let them do this."""
 
 
 def tracking_uri() -> str:
@@ -59,12 +67,13 @@ def without_credentials(text: str) -> str:
 
 
 @contextmanager
-def connect() -> Iterator["MlflowClient"]:
-    """Yield a client for the registry; MLflow's errors in the block become `ZooError`s without credentials.
+def connect(uri: str | None = None) -> Iterator["MlflowClient"]:
+    """Yield a client for the registry (that of this user); MLflow's errors in the block become `ZooError`s.
 
-    A server that does not answer is a `RegistryAwayError` within seconds, where MLflow would retry for minutes.
+    None of them shows credentials. A server that does not answer is a `RegistryAwayError` within seconds, where MLflow
+    would retry for minutes; one that refuses this user is a `RoleError`.
     """
-    uri = tracking_uri()
+    uri = uri or tracking_uri()
     _quieten()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -77,6 +86,8 @@ def connect() -> Iterator["MlflowClient"]:
         yield MlflowClient(uri, registry_uri=uri)
     except MlflowException as error:
         message = without_credentials(str(error))
+        if error.error_code in ("PERMISSION_DENIED", "UNAUTHENTICATED"):
+            raise RoleError(_refusal(uri, error.error_code, message)) from None
         raise ZooError(f"the registry {without_credentials(uri)} refused: {message}") from None
 
 
@@ -84,7 +95,42 @@ def connect() -> Iterator["MlflowClient"]:
 def lock() -> Iterator[None]:
     """One writer at a time among the processes that share the SQLite file (with a server: this home)."""
     with FileLock(_lock_path(tracking_uri())):
+        _note(tracking_uri())
         yield
+
+
+def registries() -> list[str]:
+    """Every registry that learngenes of this home were registered at: this user's first, none with credentials but it.
+
+    Raises `BadInputError` if `MLFLOW_TRACKING_URI` is not legal.
+    """
+    now, own = tracking_uri(), home() / "registry.db"
+    others = [path.read_text(encoding="utf-8").strip() for path in sorted(_notes().glob("*.uri"))]
+    if own.is_file():
+        others.append(f"{SQLITE}{own}")
+    return [now, *(uri for uri in dict.fromkeys(others) if uri != without_credentials(now))]
+
+
+def note_of(uri: str) -> Path:
+    """The file that says that learngenes of this home were registered at `uri`."""
+    plain = without_credentials(uri)
+    return _notes() / f"{hashlib.sha256(plain.encode()).hexdigest()[:16]}.uri"
+
+
+def clock(uri: str) -> float:
+    """Seconds since 1970 by the clock that dates what is registered at `uri`: the server's, to a second, or our own.
+
+    Raises `RegistryAwayError`.
+    """
+    if uri.startswith(SQLITE):
+        return time.time()
+    date = _probe(uri).headers.get("Date")
+    return parsedate_to_datetime(date).timestamp() if date else time.time()
+
+
+def user_of(uri: str) -> str | None:
+    """Who the server takes us for; None without a name."""
+    return urlsplit(uri).username or os.environ.get("MLFLOW_TRACKING_USERNAME")
 
 
 def unless_there(create: Callable[[], object]) -> None:
@@ -98,9 +144,40 @@ def unless_there(create: Callable[[], object]) -> None:
             raise
 
 
+def _refusal(uri: str, code: str, message: str) -> str:
+    """Who was refused, what they wanted, and which role lets them."""
+    asked = re.search(r"endpoint /api/\S*?mlflow/(\S+)", message)
+    what, user = asked.group(1) if asked else message, user_of(uri)
+    who = f"user {user!r}" if user else "a request that names no user"
+    if code == "UNAUTHENTICATED":
+        return (
+            f"the registry {without_credentials(uri)} refused {who}: no such user, or another password (401, {what}); "
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    return (
+        f"the registry {without_credentials(uri)} refused {who}: not permitted (403, {what}). Readers find and pull, "
+        "builders of a name register versions of it, its promoters promote and roll back, administrators collect "
+        "garbage; an administrator gives roles by `zoo role USER reader|builder|promoter NAME`"
+    )
+
+
+def _notes() -> Path:
+    return home() / "registries"
+
+
+def _note(uri: str) -> None:
+    if uri == f"{SQLITE}{home() / 'registry.db'}" or note_of(uri).is_file():
+        return
+    _notes().mkdir(parents=True, exist_ok=True)
+    note_of(uri).write_text(f"{without_credentials(uri)}\n", encoding="utf-8")
+
+
 def _lock_path(uri: str) -> Path:
     database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else home() / "registry"
-    database.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"{database.parent}: the folder of the registry cannot be made ({error.strerror})") from error
     return database.with_name(f"{database.name}.lock")
 
 
@@ -149,7 +226,14 @@ def _open(uri: str) -> None:
     MlflowClient(uri, registry_uri=uri).search_registered_models(max_results=1)
 
 
-def _probe(uri: str) -> None:
+def server_version(uri: str) -> str | None:
+    """The version of MLflow that serves at `uri`; None where it does not say. Raises `RegistryAwayError`."""
+    answer = _probe(uri, "/version")
+    return answer.text.strip() if answer.status_code == 200 else None
+
+
+def _probe(uri: str, path: str = "/health") -> Any:
+    """What the server answers at once, without retries. Raises `RegistryAwayError`."""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
@@ -157,7 +241,7 @@ def _probe(uri: str) -> None:
     try:
         answer = http_request(
             get_default_host_creds(uri),
-            "/health",
+            path,
             "GET",
             max_retries=1,
             backoff_factor=0,
@@ -170,3 +254,4 @@ def _probe(uri: str) -> None:
     if answer is None or answer.status_code >= 500:
         why = "does not answer" if answer is None else f"answers {answer.status_code}"
         raise RegistryAwayError(f"the registry {without_credentials(uri)} {why}; is MLFLOW_TRACKING_URI right?")
+    return answer

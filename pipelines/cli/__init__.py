@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pipelines.cli import data, integrity, jobs, lineage, models, recipes, registry
+from pipelines.cli import data, integrity, jobs, lineage, models, operate, recipes, registry
 from zoo.errors import ZooError
 
 INTERRUPTED = 130
@@ -31,6 +31,10 @@ VERBS = {
         integrity.verify,
         integrity.sign,
         integrity.migrate,
+        operate.gc,
+        operate.doctor,
+        operate.role,
+        operate.moved,
     ),
     "Cluster": (jobs.status, jobs.logs, jobs.cancel, recipes.schedule),
 }

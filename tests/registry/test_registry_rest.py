@@ -1,17 +1,11 @@
 """The same promises over REST, with a real `mlflow server`."""
 
-import contextlib
-import os
-import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow_server import mlflow_server
 from registry_races import eight_promoters, others_are_seen
 
 from registry.entries import EXPERIMENT, find_entry, list_entries
@@ -22,59 +16,13 @@ from registry.server import connect
 from zoo.errors import NotFoundError
 
 MakeLearngene = Callable[..., Path]
-POLL_SECONDS = 0.2
-POLLS = 600
 
 
 @pytest.fixture(scope="module")
 def address(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server on the loopback with an empty SQLite file behind it."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(database, folder)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = str(listener.getsockname()[1])
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        port,
-        "--workers",
-        "1",
-    ]
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'registry.db'}",
-        "--artifacts-destination",
-        str(folder),
-    ]
-    alone = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(command + store, stdout=log, stderr=log, env=os.environ | alone, cwd=folder) as process,
-    ):
-        try:
-            _wait(process, int(port))
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(POLLS):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            pytest.fail(f"the server ended with {process.wait(POLL_SECONDS)}")
-        with (
-            contextlib.suppress(OSError),
-            contextlib.closing(HTTPConnection("127.0.0.1", port)) as connection,
-        ):
-            connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return
-    pytest.fail("the server did not start")
+    with mlflow_server(tmp_path_factory.mktemp("server"), database) as address:
+        yield address
 
 
 def _scenario(learngene: MakeLearngene) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import pytest
 from registry import server
 from registry.entries import list_entries
 from registry.register import register
-from registry.server import connect
+from registry.server import RoleError, connect
 from zoo.errors import BadInputError, IntegrityError, NotFoundError, ZooError
 
 MakeLearngene = Callable[..., Path]
@@ -174,7 +174,7 @@ class _Forbids(_Gateway):
 
 @pytest.mark.parametrize(
     ("gateway", "error", "message"),
-    [(_Gateway, NotFoundError, "answers 503"), (_Forbids, ZooError, "refused: .*403")],
+    [(_Gateway, NotFoundError, "answers 503"), (_Forbids, RoleError, "refused user .me.: not permitted .403, ")],
 )
 def test_what_a_gateway_says_is_passed_on_without_credentials(
     fresh_home: Path,
