@@ -12,7 +12,7 @@ from registry.verify import verify_all
 from zoo.errors import NotFoundError
 from zoo.learngene import check
 
-KILLS = 14
+KILLS = 8
 
 
 def test_killed_at_any_step_nothing_or_a_whole_version_is_visible_and_the_next_run_completes_it(
