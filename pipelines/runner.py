@@ -44,6 +44,8 @@ class StageStatus:
     state: State
     step: int = 0
     total: int = 0
+    samples_per_second: float = 0.0
+    """Of all workers together, while it trains."""
     seconds: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
     holder: str = ""
@@ -81,6 +83,7 @@ def refresh(row: StageStatus, store: Store) -> None:
         return
     progress = store.progress(row.key)
     row.step, row.total = int(progress.get("step", 0)), int(progress.get("total", 0))
+    row.samples_per_second = round(progress.get("samples_per_second", 0.0), 1)
     if "loss" in progress:
         row.scores = {"loss": progress["loss"]}
 

@@ -48,7 +48,8 @@ def stage_table(rows: Sequence[StageStatus]) -> Table:
         resumable = row.state == "waiting" and row.step > 0
         bar: RenderableType = ""
         if row.state in ("running", "elsewhere") or resumable:
-            step = Text(f" {row.step}/{row.total}" if row.total else "")
+            speed = f", {row.samples_per_second:,.0f} samples/s" if row.samples_per_second and not resumable else ""
+            step = Text(f" {row.step}/{row.total}{speed}" if row.total else "")
             bar = Columns([ProgressBar(row.total or None, row.step, width=12, pulse=not row.total), step])
         state = Text("to resume" if resumable else row.state, STYLES[row.state])
         if row.holder:

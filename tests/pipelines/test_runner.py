@@ -7,10 +7,12 @@ from threading import Thread, main_thread
 from time import sleep
 
 import pytest
+from rich.console import Console
 
 from infra.cluster import connect
 from pipelines.recipe_file import load_recipe
-from pipelines.runner import StageStatus, plan, run
+from pipelines.runner import StageStatus, plan, refresh, run
+from pipelines.show import stage_table
 from pipelines.store import Store
 from zoo.errors import DivergedError
 
@@ -80,3 +82,17 @@ def test_after_an_interrupt_nothing_runs_and_no_lock_is_held(tmp_path: Path) -> 
             run(recipe, store, rows, lambda: cluster, lambda _: None)
         assert store.holder(row.key) is None
         assert store.progress(row.key)["step"] > 0
+
+
+def test_who_watches_sees_how_far_and_how_fast_a_training_is(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), "0" * 64
+    row = StageStatus("good", "pretrain", key, "running")
+    (tmp_path / "work" / key / "1").mkdir(parents=True)
+    (tmp_path / "work" / key / "1" / "progress.json").write_text(
+        '{"step": 20, "total": 30, "loss": 1.5, "samples_per_second": 1234.56}'
+    )
+    refresh(row, store)
+    with (console := Console(width=150)).capture() as shown:
+        console.print(stage_table([row]))
+    assert "20/30, 1,235 samples/s" in shown.get()
+    assert "loss 1.5" in shown.get()
