@@ -10,7 +10,7 @@ import os
 import struct
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from ctypes import CDLL
 from itertools import islice, product
@@ -36,7 +36,8 @@ stages:
 register: {{{NAME}: {{stage: front}}}}
 """
 SIZES = [{"depth": depth, "width": 4 * heads, "heads": heads} for depth, heads in product(range(1, 21), range(1, 11))]
-IN_OPEN, IN_CLOSE = 0x20, 0x10
+PULLED = LOCAL / "cache/learngenes"
+IN_MOVED_TO = 0x80
 EVENT = struct.Struct("iIII")
 
 
@@ -66,17 +67,16 @@ def fan_out(running: Cluster, models: int) -> bool:
     (shared / "sizes.yaml").write_text(json.dumps({"sizes": list(islice(SIZES, models))}), encoding="utf-8")
     running.zoo(zoo_home, "run", zoo_home / "recipe.yaml", "--address", running.address)
     learngene = json.loads(running.zoo(zoo_home, "show", NAME, "--json"))
-    (tensors,) = shared.glob("store/stages/*/output/learngene.safetensors")
     for name in running.nodes:  # `show` has pulled it
-        running.hosts[name].run(["sh", "-c", f"rm -rf {LOCAL}/cache/learngenes"], {})
-    with opened(tensors) as copies:
+        running.hosts[name].run(["sh", "-c", f"rm -rf {PULLED}; mkdir {PULLED}"], {})
+    with arrivals(Path(f"/proc/{running.hosts[name].init}/root{PULLED}") for name in running.nodes) as pulled:
         began = monotonic()
         made = ["instantiate", NAME, "--sizes", zoo_home / "sizes.yaml", "--out", SHARED / "ready"]
         driver = running.start_zoo(zoo_home, *made, "--address", running.address, "--json")
         until(lambda: driver.ended() is not None, "the models", SECONDS, lambda: None)
         seconds = monotonic() - began
     rows = json.loads(driver.said()[driver.said().index("[") :])
-    return report(rows, learngene["digest"], len(copies), running, models, seconds)
+    return report(rows, learngene["digest"], pulled.count(learngene["digest"]), running, models, seconds)
 
 
 def report(rows: list[dict], digest: str, copies: int, running: Cluster, models: int, seconds: float) -> bool:
@@ -92,20 +92,22 @@ def report(rows: list[dict], digest: str, copies: int, running: Cluster, models:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[list[int]]:
-    """Yield a list that gets an item whenever somebody opens the file, on whatever host: the kernel tells (inotify)."""
+def arrivals(folders: Iterable[Path]) -> Iterator[list[str]]:
+    """Yield a list that gets the name of everything that is renamed into one of the folders; the kernel tells."""
     libc = CDLL(None, use_errno=True)
     watch = libc.inotify_init()
     assert watch >= 0
-    assert libc.inotify_add_watch(watch, os.fsencode(path), IN_OPEN | IN_CLOSE) >= 0
-    seen: list[int] = []
+    for folder in folders:
+        assert libc.inotify_add_watch(watch, os.fsencode(folder), IN_MOVED_TO) >= 0
+    seen: list[str] = []
 
     def listen() -> None:
         while True:
-            content = os.read(watch, 4096)
-            for _, mask, _, _ in EVENT.iter_unpack(content):
-                if mask & IN_OPEN:
-                    seen.append(mask)
+            content = os.read(watch, 2**16)
+            while content:
+                length = EVENT.unpack_from(content)[3]
+                seen.append(content[EVENT.size : EVENT.size + length].rstrip(b"\0").decode())
+                content = content[EVENT.size + length :]
 
     Thread(target=listen, daemon=True).start()
     yield seen

@@ -148,7 +148,7 @@ def test_the_commit_of_a_checkout_is_that_of_git() -> None:
         (lambda content: content | {"more": 1}, "'more': Extra inputs"),
         (lambda content: content | {"stages": []}, "'stages': "),
         (lambda content: content | {"learngene": "x"}, "'learngene': "),
-        (lambda content: [content], "an object"),
+        (lambda content: [content], "valid dictionary"),
     ],
 )
 def test_what_is_no_provenance_is_refused(recipe: Recipe, tmp_path: Path, change: object, message: str) -> None:

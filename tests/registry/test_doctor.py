@@ -42,7 +42,7 @@ def test_a_sound_machine_has_no_failure_and_the_verb_ends_with_0(
     assert [rows[name] for name in (*sound, "orphans")] == ["ok"] * 8
 
 
-def test_a_failure_ends_with_1_and_says_what_to_do(
+def test_what_is_broken_ends_with_1_and_says_what_to_do(
     ready_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], closed_port: int
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{closed_port}")

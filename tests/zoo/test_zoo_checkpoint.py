@@ -97,7 +97,7 @@ def test_the_folder_says_what_it_is(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "ready", Checkpoint(ARCH, noise(ARCH), preprocessing=preprocessing), origin=ORIGIN)
     card = (tmp_path / "ready" / CARD).read_text()
     assert ORIGIN in card
-    assert f"{ARCH.parameters():,} parameters" in card
+    assert f"| parameters | {ARCH.parameters():,} |" in card
     config = json.loads((tmp_path / "ready" / CONFIG).read_text())["pretrained_cfg"]
     assert config["input_size"] == [3, 8, 8]
     assert (config["mean"], config["std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
