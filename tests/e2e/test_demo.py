@@ -8,7 +8,7 @@ from conftest import Zoo
 from pipelines.bench.results import SCRATCH, Results
 from zoo import read_checkpoint
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 SIZES = {"3x64", "3x96", "6x64", "6x96"}
 
 

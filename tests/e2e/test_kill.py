@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import RECIPE, Zoo
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 DEADLINE = 240
 LONG = ("--set", "stages.weit.train.steps=400")
 
