@@ -79,7 +79,7 @@ def register_ready(folder: Path, name: str, alias: str | None = None) -> ReadyEn
         IntegrityError: a file of it is damaged.
         BadInputError: an illegal name or alias, or a name that learngenes have.
     """
-    check_ready_name(name)
+    parse_name(name)
     ready = verify_ready(folder)
     numbers = {**ready.scores, PARAMETERS: float(ready.parameters)}
     with connect() as client:
@@ -89,14 +89,6 @@ def register_ready(folder: Path, name: str, alias: str | None = None) -> ReadyEn
             client.set_registered_model_alias(name, parse_alias(alias), version.version)
             touch(client, name)
     return find_ready(f"{name}:{version.version}")
-
-
-def check_ready_name(name: str) -> None:
-    """Raise `BadInputError` for a name that ready models cannot have: an illegal one, or one of learngenes."""
-    with connect() as client:
-        shelf = read(client, [parse_name(name)])
-    if not all(map(is_ready, shelf.versions)):
-        raise BadInputError(f"name {name!r} is taken by learngenes; choose another for ready models, as {name}.ready")
 
 
 def list_ready(name: str | None = None) -> list[ReadyEntry]:

@@ -92,13 +92,12 @@ def migrate(
     Example: zoo migrate old/ --out new/ --name vit-cifar10.weit
     """
     from pipelines import show
-    from registry.refs import parse_name
-    from registry.register import register
+    from registry.register import check_name, register
     from zoo.files import check_out
     from zoo.migrate import migrate as bring_up_to_date
 
     if name is not None:
-        parse_name(name)
+        check_name(name, ready=False)
     check_out(out)
     manifest = bring_up_to_date(folder, out)
     entry = None if name is None else register(out, name, metrics={}, tags={"made-by": "migrate"})
