@@ -170,8 +170,8 @@ def keep(folder: Path, ready: Ready, name: str, alias: str) -> "ReadyEntry":
     from pipelines.store import Store
     from registry.ready import copy_ready, is_whole, register_ready
 
-    place = Store.default().root / "ready" / ready.digest
-    if not is_whole(place, ready.digest):
+    place = Store.default().root / "ready" / ready.description  # the same files may have another history
+    if not is_whole(place, ready.description):
         copy_ready(folder, place)
     return register_ready(place, name, alias)
 

@@ -12,8 +12,8 @@ from zoo.card import learngene_card
 from zoo.errors import BadInputError, IntegrityError
 from zoo.files import atomic_folder, digest_json, write_json
 from zoo.learngene import check
-from zoo.manifest import CARD, MANIFEST, SCHEMA, TENSORS, TOKENIZER, Manifest, parse_manifest, read_content
-from zoo.untrusted import open_plain
+from zoo.manifest import MANIFEST, SCHEMA, TENSORS, TOKENIZER, Manifest, parse_manifest, read_content
+from zoo.untrusted import CARD, open_plain
 
 Content = dict[str, Any]
 STEP = 2**20

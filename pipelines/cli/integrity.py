@@ -24,7 +24,7 @@ def verify(
     everything: Annotated[bool, typer.Option("--all", help="Every version of the registry.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check learngenes where they lie, all bytes of them: exit code 4 if anything is wrong. Nothing is copied.
+    """Check learngenes and ready models where they lie, all bytes: exit code 4 if anything is wrong. Nothing is copied.
 
     Checked are the schema, the digest, the tensors and the tokenizer, whether the registry says the same, and, where
     ZOO_TRUSTED_KEYS is set, the signatures. Versions that others made are named, and nothing wrong.
@@ -35,7 +35,9 @@ def verify(
     from registry.verify import verify_all, verify_refs
 
     if bool(refs) == everything:
-        raise BadInputError("verify: name learngenes, or --all for every version of the registry (not both)")
+        raise BadInputError(
+            "verify: name learngenes or ready models, or --all for every version of the registry (not both)"
+        )
     with show.progress_bar("verify") as progress:
         checked = verify_all(progress) if everything else verify_refs(refs or [], progress)
     if as_json:
@@ -54,7 +56,7 @@ def sign(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a learngene, and vouch for its digest with your key: signature.json beside its manifest. Others' stay.
+    """Check a learngene or a ready model, and vouch for it with your key: signature.json beside it. Others' stay.
 
     Keys are made with `openssl genpkey -algorithm ed25519 -out key.pem`; `openssl pkey -in key.pem -pubout` gives the
     public one.
@@ -62,19 +64,15 @@ def sign(
     Example: zoo sign vit-cifar10.weit@champion --key key.pem
     """
     from pipelines import show
-    from registry.entries import find_entry
-    from zoo.api import is_folder
-    from zoo.learngene import check
+    from registry.verify import check_any, locate_any
     from zoo.signatures import sign as write_signature
     from zoo.signatures import signing_key
 
     private = signing_key(key)
-    entry = None if is_folder(ref) else find_entry(ref)
-    folder = entry.folder if entry else Path(ref)
-    digest = check(folder).digest
-    if entry and digest != entry.digest:
-        raise IntegrityError(f"{ref}: {folder} holds {digest[:12]}..., registered was {entry.digest[:12]}...")
-    content = {"folder": str(folder), "digest": digest, "key": write_signature(folder, digest, private)}
+    target = locate_any(ref)
+    folder = target if isinstance(target, Path) else target.folder
+    digest, signed, context = check_any(target, folder)
+    content = {"folder": str(folder), "digest": digest, "key": write_signature(folder, signed, private, context)}
     if as_json:
         print_json(content)
     else:
