@@ -80,27 +80,23 @@ def sign(
 
 
 def migrate(
-    folder: Annotated[Path, typer.Argument(help="A learngene's folder.", show_default=False)],
+    ref: Reference,
     out: Annotated[Path, typer.Option(help="Folder of the new learngene.", show_default=False)],
-    name: Annotated[str | None, typer.Option(help="Register it as a version of this name.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Register it as a version of this name, its candidate.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring a learngene of an older manifest schema up to date: a new learngene, whose first parent is the old one.
 
-    Example: zoo migrate old/ --out new/ --name vit-cifar10.weit
+    A version of the registry hands its scores and its tags on to the new one.
+
+    Example: zoo migrate vit-cifar10.weit:1 --out new/ --name vit-cifar10.weit
     """
     from pipelines import show
-    from registry.register import check_name, register
-    from zoo.files import check_out
-    from zoo.migrate import migrate as bring_up_to_date
+    from pipelines.migration import migrate as bring_up_to_date
 
-    if name is not None:
-        check_name(name, ready=False)
-    check_out(out)
-    manifest = bring_up_to_date(folder, out)
-    entry = None if name is None else register(out, name, metrics={}, tags={"made-by": "migrate"})
-    content = {"folder": str(out), "digest": manifest.digest, "parents": manifest.parents}
-    content |= {} if entry is None else {"registered": entry.ref}
+    content = bring_up_to_date(ref, out, name)
     if as_json:
         print_json(content)
     else:
