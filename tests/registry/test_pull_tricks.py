@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pipelines.cli import app
 from registry.entries import find_entry, list_entries
 from registry.pull import fetch, pull
 from registry.register import register
@@ -148,3 +150,15 @@ def test_what_lies_beside_the_files_of_a_learngene_is_not_copied(learngene: Make
     fetch(source, manifest.digest, tmp_path / "copy", "vit:1")
     assert digest_folder(tmp_path / "copy") == expected
     shutil.rmtree(tmp_path / "copy")
+
+
+@pytest.mark.usefixtures("ready_home")
+def test_a_version_whose_address_is_a_file_is_shown_from_the_cache(learngene: MakeLearngene) -> None:
+    register(learngene(), "vit", metrics={}, tags={"provenance": "a" * 64})
+    pull("vit")
+    for uri in ("file:///etc/passwd", "s3://bucket/etc", "file://[/etc"):
+        with connect() as client:
+            client.set_model_version_tag("vit", "1", "learngene.uri", uri)
+        for verb in ("show", "card"):
+            result = CliRunner().invoke(app, [verb, "vit"])
+            assert result.exit_code == 0, (uri, verb, result.exception)
