@@ -11,7 +11,8 @@ from zoo.api import is_folder, locate
 from zoo.card import About, Start, learngene_card
 from zoo.errors import BadInputError
 from zoo.files import atomic_folder, check_out
-from zoo.manifest import CARD, verify
+from zoo.manifest import verify
+from zoo.untrusted import CARD
 
 if TYPE_CHECKING:
     from registry.entries import Entry

@@ -72,9 +72,9 @@ def instantiate_sizes(
     Raises `BadInputError` before anything runs for a size that the learngene cannot give; later failures are in rows.
     """
     if name:
-        from registry.ready import check_ready_name
+        from registry.register import check_name
 
-        check_ready_name(name)
+        check_name(name, ready=True)
     source, how = Source.of(ref), replace(how, data=_everywhere(how.data))
     rows = plan(source, sizes, how, out)
     with shown(rows) as on_change:

@@ -3,8 +3,6 @@
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from pydantic import BaseModel, ConfigDict
 
@@ -54,9 +52,10 @@ def provenance_of(ref: str, folder: Path, entry: "Entry | None") -> Provenance |
     """What is known of a learngene in `folder`; of a registered one what was registered, and nothing else."""
     if entry is None or is_folder(ref):
         return read_provenance(folder)
-    registered = Path(url2pathname(urlsplit(entry.uri).path))
-    promised = entry.tags.get("provenance")
-    for place in (registered, folder):
+    from registry.entries import local_folder  # mlflow takes seconds to import
+
+    promised, registered = entry.tags.get("provenance"), local_folder(entry.uri)
+    for place in (registered, folder) if registered else (folder,):
         try:
             if promised and (found := read_provenance(place, promised)):
                 return found

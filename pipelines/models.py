@@ -106,9 +106,9 @@ def make_model(
     """
     check_out(out)
     if name:
-        from registry.ready import check_ready_name
+        from registry.register import check_name
 
-        check_ready_name(name)
+        check_name(name, ready=True)
     source = Source.of(ref)
     learngene = Learngene.load(source.folder())
     ready = make(source, learngene, learngene.size(*wanted), how, out)
@@ -170,8 +170,8 @@ def keep(folder: Path, ready: Ready, name: str, alias: str) -> "ReadyEntry":
     from pipelines.store import Store
     from registry.ready import copy_ready, is_whole, register_ready
 
-    place = Store.default().root / "ready" / ready.digest
-    if not is_whole(place, ready.digest):
+    place = Store.default().root / "ready" / ready.description  # the same files may have another history
+    if not is_whole(place, ready.description):
         copy_ready(folder, place)
     return register_ready(place, name, alias)
 
@@ -214,11 +214,11 @@ def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: s
     from pipelines.provenance import write_by_hand
     from pipelines.store import Store
     from registry.promote import set_alias
-    from registry.refs import parse_name
+    from registry.register import check_name
     from registry.register import register as register_entry
 
     chosen = _closed_form(method, options)
-    parse_name(name)
+    check_name(name, ready=False)
     began = monotonic()
     learngene = api.condense(read_checkpoint(folder), chosen)
     place = Store.default().root / "learngenes" / learngene.digest

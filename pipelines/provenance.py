@@ -13,7 +13,7 @@ from pipelines.store import Store
 from trainers.data.identity import identity, index_digest
 from zoo.card import About, learngene_card
 from zoo.files import digest_file, digest_json
-from zoo.manifest import CARD, MANIFEST, read_manifest
+from zoo.manifest import MANIFEST, read_manifest
 from zoo.provenance import (
     FREE,
     UNKNOWN,
@@ -27,6 +27,7 @@ from zoo.provenance import (
     write_provenance,
 )
 from zoo.provenance import Recipe as Written
+from zoo.untrusted import CARD
 
 WEIGHTS = "model.safetensors"
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from registry.refs import close_to, known, parse_name, parse_ref
 from registry.server import connect, without_credentials
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
-from zoo.signatures import signers, trusted_keys
+from zoo.signatures import LEARNGENE, signers, trusted_keys
 from zoo.size import LegalSizes, Size
-from zoo.untrusted import MOST, check_extents, strict_json
+from zoo.untrusted import MOST, Sha, check_extents, strict_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,20 +37,41 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class Entry(BaseModel):
-    """One version in the registry: a pointer to a learngene, with what people search by.
-
-    `uri` is the folder and `digest` its content; `parameters` counts the learngene's own; `metrics` holds the
-    newest value of each number (`parameters` among them); `parents` are digests; `created` is in UTC. `config` and
-    `size` (the one it was made at) say what counts of models follow from; None where an older version registered it.
-    """
+class Pointer(BaseModel):
+    """One version in the registry. `uri` is the folder of what it means, and `digest` its content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     version: int
-    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]  # it becomes the name of a folder
+    digest: Sha
     uri: str
+
+    @property
+    def ref(self) -> str:
+        """The reference that always means this version."""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies. Raises `IntegrityError` for an address that is no folder of this machine."""
+        if (folder := local_folder(self.uri)) is None:
+            raise IntegrityError(f"{self.ref}: {without_credentials(self.uri)} is no folder that this machine can read")
+        return folder
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        return self.model_dump(mode="json")
+
+
+class Entry(Pointer):
+    """A version that is a learngene, with what people search by.
+
+    `parameters` counts the learngene's own; `metrics` holds the
+    newest value of each number (`parameters` among them); `parents` are digests; `created` is in UTC. `config` and
+    `size` (the one it was made at) say what counts of models follow from; None where an older version registered it.
+    """
+
     family: str
     method: str
     aliases: tuple[str, ...]
@@ -63,22 +84,16 @@ class Entry(BaseModel):
     tags: dict[str, str]
     created: datetime
 
-    @property
-    def ref(self) -> str:
-        """The reference that always means this version."""
-        return f"{self.name}:{self.version}"
 
-    @property
-    def folder(self) -> Path:
-        """Where the learngene lies. Raises `IntegrityError` for an address that is no folder of this machine."""
-        address = urlsplit(self.uri)
-        if address.scheme != "file" or address.netloc not in ("", "localhost"):
-            raise IntegrityError(f"{self.ref}: {without_credentials(self.uri)} is no folder that this machine can read")
-        return Path(url2pathname(address.path))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `--json`."""
-        return self.model_dump(mode="json")
+def local_folder(uri: str) -> Path | None:
+    """The folder that an address names; None for one that is no folder of this machine."""
+    try:
+        address = urlsplit(uri)
+    except ValueError:  # half an IPv6 address
+        return None
+    if address.scheme != "file" or address.netloc not in ("", "localhost"):
+        return None
+    return Path(url2pathname(address.path))
 
 
 def list_entries(name: str | None = None) -> list[Entry]:
@@ -96,25 +111,29 @@ def list_entries(name: str | None = None) -> list[Entry]:
 
 def warn_of_unsigned(entries: Collection[Entry]) -> None:
     """Say which entries cannot be used, where `ZOO_TRUSTED_KEYS` asks for signatures."""
-    if (keys := trusted_keys()) is None:
-        return
-    unsigned = [entry.ref for entry in entries if not _is_signed(entry, keys)]
-    if unsigned:
-        text = "%d learngenes are not signed by the keys of ZOO_TRUSTED_KEYS and will be refused: %s"
-        _log.warning(text, len(unsigned), known(unsigned))
+    if (keys := trusted_keys()) is not None:
+        say_unsigned([e.ref for e in entries if not is_signed(e, e.digest, keys, LEARNGENE)], "learngenes")
 
 
-def _is_signed(entry: Entry, keys: "Keys") -> bool:
+def say_unsigned(refs: Collection[str], what: str) -> None:
+    """Say which versions will be refused."""
+    if refs:
+        text = "%d %s are not signed by the keys of ZOO_TRUSTED_KEYS and will be refused: %s"
+        _log.warning(text, len(refs), what, known(refs))
+
+
+def is_signed(pointer: Pointer, digest: str, keys: "Keys", context: bytes) -> bool:
+    """Whether one of `keys` signed this digest, where the version lies."""
     try:
-        return bool(signers(entry.folder, entry.digest, keys))
-    except IntegrityError:
+        return bool(signers(pointer.folder, digest, keys, context))
+    except (IntegrityError, OSError):
         return False
 
 
-def warn_of(foreign: Collection[str]) -> None:
+def warn_of(foreign: Collection[str], what: str = "learngenes") -> None:
     """Say which model versions were left out because others made them."""
     if foreign:
-        _log.warning("skipped %d model versions that are not learngenes: %s", len(foreign), known(foreign))
+        _log.warning("skipped %d model versions that are not %s: %s", len(foreign), what, known(foreign))
 
 
 def versions(name: str) -> list[Entry]:

@@ -1,10 +1,8 @@
 """After a store was restored in another place: versions say where their artifacts are now."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
-from registry.entries import OURS, versions_of
+from registry.entries import OURS, local_folder, versions_of
 from registry.mirror import touch
 from registry.server import connect, lock
 from zoo.errors import NotFoundError
@@ -18,8 +16,10 @@ def move(old: Path, new: Path) -> list[str]:
     """
     with connect() as client, lock():
         found = versions_of(client)
-        places = {(each.name, str(each.version)): _path(each.tags.get(f"{OURS}uri", "")) for each in found}
-        there = {version: path.relative_to(old) for version, path in places.items() if path.is_relative_to(old)}
+        places = {(each.name, str(each.version)): local_folder(each.tags.get(f"{OURS}uri", "")) for each in found}
+        there = {
+            version: path.relative_to(old) for version, path in places.items() if path and path.is_relative_to(old)
+        }
         moved = {version: new.resolve() / path for version, path in there.items()}
         for (name, number), path in moved.items():
             if not path.exists():
@@ -29,7 +29,3 @@ def move(old: Path, new: Path) -> list[str]:
         for name in {name for name, _ in moved}:
             touch(client, name)
     return [f"{name}:{number}" for name, number in moved]
-
-
-def _path(uri: str) -> Path:
-    return Path(url2pathname(urlsplit(uri).path))

@@ -1,18 +1,15 @@
 """From a reference to a verified folder on this machine: `home()/cache/learngenes/DIGEST`."""
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
 
 from registry.entries import Entry, find_entry
 from zoo.errors import IntegrityError, NotFoundError
-from zoo.files import SIGNATURE, atomic_folder, home
-from zoo.signatures import SIGNATURE_BYTES, require_signed
-from zoo.untrusted import copy_plain
-
-CARD_BYTES = 2**22  # the most that a card may have
+from zoo.files import atomic_folder, home
+from zoo.signatures import require_signed
+from zoo.untrusted import copy_card, copy_there
 
 
 def resolve(ref: str) -> Path:
@@ -54,9 +51,8 @@ def fetch(source: Path, digest: str, folder: Path, ref: str) -> None:
     limits = _expected(source, digest, ref)
     with atomic_folder(folder) as copy:
         try:
-            for name, limit in limits.items():
-                with suppress(FileNotFoundError):
-                    copy_plain(source / name, copy / name, limit)
+            copy_there(source, copy, limits)
+            copy_card(source, copy)
             found = verify(copy).digest
         except IntegrityError as error:
             raise IntegrityError(f"{ref}: {error}".replace(str(copy), str(source))) from error
@@ -66,8 +62,7 @@ def fetch(source: Path, digest: str, folder: Path, ref: str) -> None:
 
 def _expected(source: Path, digest: str, ref: str) -> dict[str, int]:
     """The files of the learngene in `source`, and the most bytes that each may have."""
-    from zoo.manifest import CARD, MANIFEST, MANIFEST_BYTES, check_files, promised, read_manifest
-    from zoo.provenance import PROVENANCE, PROVENANCE_BYTES
+    from zoo.manifest import BESIDE, MANIFEST, MANIFEST_BYTES, check_files, promised, read_manifest
 
     try:
         manifest = read_manifest(source)
@@ -79,9 +74,7 @@ def _expected(source: Path, digest: str, ref: str) -> dict[str, int]:
         raise NotFoundError(f"{ref}: {source} holds no learngene any more; register it from where it is now") from None
     except IntegrityError as error:
         raise IntegrityError(f"{ref}: {error}") from error
-    beside = {name: limit for name, (_, limit) in promised(manifest).items()}
-    limits = {MANIFEST: MANIFEST_BYTES, CARD: CARD_BYTES, SIGNATURE: SIGNATURE_BYTES, PROVENANCE: PROVENANCE_BYTES}
-    return limits | beside
+    return {MANIFEST: MANIFEST_BYTES} | BESIDE | {name: limit for name, (_, limit) in promised(manifest).items()}
 
 
 def _is_good(folder: Path, digest: str) -> bool:

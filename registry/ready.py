@@ -6,17 +6,27 @@ from, `learngene.parent-ref` what that was called.
 
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from typing import TYPE_CHECKING, Annotated
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from registry.entries import KIND, OURS, READY, Entry, Shelf, find_version, is_ready, read
+from registry.entries import (
+    KIND,
+    OURS,
+    READY,
+    Entry,
+    Pointer,
+    Shelf,
+    find_version,
+    is_ready,
+    is_signed,
+    read,
+    say_unsigned,
+    warn_of,
+)
 from registry.mirror import touch
 from registry.pull import pull_entry
 from registry.refs import parse_alias, parse_name
@@ -24,49 +34,47 @@ from registry.register import PARAMETERS, put
 from registry.server import connect, lock
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.files import atomic_folder, canonical_json, home
-from zoo.ready import CARD, Ready, Sha, read_ready, verify_ready
+from zoo.ready import BESIDE, READY_BYTES, Ready, check_ready_files, read_ready, verify_ready
 from zoo.ready import READY as DESCRIPTION
-from zoo.signatures import require_signed
+from zoo.signatures import READY_MODEL, require_signed, trusted_keys
 from zoo.size import Size
-from zoo.untrusted import copy_plain
+from zoo.untrusted import MOST, Sha, copy_card, copy_there
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
-class ReadyEntry(BaseModel):
-    """One ready model in the registry. `uri` is its folder, `digest` its content, `parent` the learngene's digest.
+class ReadyEntry(Pointer):
+    """One ready model in the registry: `description` vouches for all that its `ready.json` says, `parent` is a digest.
 
     `parent_ref` is what the learngene was called when the model was made; `created` is in UTC.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: str = READY
-    name: str
-    version: int
-    digest: Sha
-    uri: str
+    description: Sha
     family: str
     method: str
     size: Size
     parent: Sha
     parent_ref: str
     aliases: tuple[str, ...]
-    parameters: int
+    parameters: Annotated[int, Field(ge=0, le=MOST)]
     flops: int
     metrics: dict[str, float]
     tags: dict[str, str]
     created: datetime
 
-    @property
-    def ref(self) -> str:
-        """The reference that always means this version."""
-        return f"{self.name}:{self.version}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `--json`."""
-        return self.model_dump(mode="json")
+    def check(self, ready: Ready) -> None:
+        """Raise `IntegrityError` unless this is the model, and the description of it, that was registered."""
+        pairs = {
+            "digest": (ready.digest, self.digest),
+            "description": (ready.description, self.description),
+            "parameters": (ready.parameters, self.parameters),
+            "learngene": (ready.learngene, self.parent),
+        }
+        for field, (found, registered) in pairs.items():
+            if found != registered:
+                raise IntegrityError(f"{field} {_short(found)}, registered was {_short(registered)}")
 
 
 def register_ready(folder: Path, name: str, alias: str | None = None) -> ReadyEntry:
@@ -79,7 +87,7 @@ def register_ready(folder: Path, name: str, alias: str | None = None) -> ReadyEn
         IntegrityError: a file of it is damaged.
         BadInputError: an illegal name or alias, or a name that learngenes have.
     """
-    check_ready_name(name)
+    parse_name(name)
     ready = verify_ready(folder)
     numbers = {**ready.scores, PARAMETERS: float(ready.parameters)}
     with connect() as client:
@@ -91,19 +99,27 @@ def register_ready(folder: Path, name: str, alias: str | None = None) -> ReadyEn
     return find_ready(f"{name}:{version.version}")
 
 
-def check_ready_name(name: str) -> None:
-    """Raise `BadInputError` for a name that ready models cannot have: an illegal one, or one of learngenes."""
-    with connect() as client:
-        shelf = read(client, [parse_name(name)])
-    if not all(map(is_ready, shelf.versions)):
-        raise BadInputError(f"name {name!r} is taken by learngenes; choose another for ready models, as {name}.ready")
-
-
 def list_ready(name: str | None = None) -> list[ReadyEntry]:
-    """All ready models (of `name`), by name and version."""
+    """All ready models (of `name`), by name and version. Those that others made are skipped with a warning."""
     with connect() as client:
         shelf = read(client, [parse_name(name)] if name else None)
-    return [_entry(shelf, version) for version in shelf.versions if is_ready(version)]
+    entries, foreign = ready_entries(shelf)
+    warn_of(foreign, "ready models")
+    if (keys := trusted_keys()) is not None:
+        unsigned = [entry.ref for entry in entries if not is_signed(entry, entry.description, keys, READY_MODEL)]
+        say_unsigned(unsigned, "ready models")
+    return entries
+
+
+def ready_entries(shelf: Shelf) -> tuple[list[ReadyEntry], list[str]]:
+    """The ready models, and the references of the versions that say that they are some and are not."""
+    entries, foreign = [], []
+    for version in filter(is_ready, shelf.versions):
+        try:
+            entries.append(_entry(shelf, version))
+        except IntegrityError:
+            foreign.append(f"{version.name}:{version.version}")
+    return entries, foreign
 
 
 def find_ready(ref: str) -> ReadyEntry:
@@ -134,46 +150,70 @@ def pull_ready(entry: ReadyEntry) -> Path:
 
     Raises:
         NotFoundError: its folder is gone.
-        IntegrityError: the model is not what was registered, or `ZOO_TRUSTED_KEYS` is set: ready models carry no
-            signatures, one is made of a signed learngene where it is wanted.
+        IntegrityError: the model is not what was registered, or not signed as `ZOO_TRUSTED_KEYS` wants it. Nothing of
+            it stays in the cache.
     """
     folder = home() / "cache" / "ready" / entry.digest
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{entry.digest}.lock")):
-        if not is_whole(folder, entry.digest):
+        if not _is_good(entry, folder):
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, or signed since
             _fetch(entry, folder)
-    require_signed(folder, entry.digest, entry.ref)
+    require_signed(folder, entry.description, entry.ref, READY_MODEL)
     return folder
 
 
 def copy_ready(source: Path, folder: Path) -> Ready:
     """Copy a ready model, verified; `folder` appears whole or not at all. Errors as in `verify_ready`."""
     ready = read_ready(source)
+    check_ready_files(source, ready)
     with atomic_folder(folder) as copy:
-        for name in (*ready.files, DESCRIPTION, CARD):
-            with suppress(FileNotFoundError):
-                copy_plain(source / name, copy / name, ready.most_bytes)
         try:
-            return verify_ready(copy)
+            copy_there(source, copy, {DESCRIPTION: READY_BYTES} | BESIDE | ready.limits)
+            copy_card(source, copy)
+            found = verify_ready(copy)
         except IntegrityError as error:
             raise IntegrityError(str(error).replace(str(copy), str(source))) from error
+        if found != ready:
+            raise IntegrityError(f"{source} changed while it was copied")
+    return ready
 
 
-def is_whole(folder: Path, digest: str) -> bool:
+def is_whole(folder: Path, description: str) -> bool:
     """Whether this ready model is in `folder`, undamaged."""
     try:
-        return verify_ready(folder).digest == digest
+        return verify_ready(folder).description == description
     except (NotFoundError, IntegrityError):
         return False
 
 
+def _is_good(entry: ReadyEntry, folder: Path) -> bool:
+    """Whether the model is in `folder`, undamaged, and signed where signatures are asked for."""
+    try:
+        require_signed(folder, entry.description, entry.ref, READY_MODEL)
+    except IntegrityError:
+        return False
+    return is_whole(folder, entry.description)
+
+
 def _fetch(entry: ReadyEntry, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)  # damaged, or it would not be fetched
-    source = Path(url2pathname(urlsplit(entry.uri).path))
-    found = read_ready(source).digest
-    if found != entry.digest:
-        raise IntegrityError(f"{entry.ref}: {source} holds {found[:12]}..., registered was {entry.digest[:12]}...")
-    copy_ready(source, folder)
+    """Nothing large is read before the description says that it is the right one, and is signed."""
+    source = entry.folder
+    try:
+        entry.check(read_ready(source))
+        require_signed(source, entry.description, str(source), READY_MODEL)
+        copy_ready(source, folder)
+    except NotFoundError:
+        gone = f"{source} holds no ready model any more; register it from where it is now"
+        raise NotFoundError(f"{entry.ref}: {gone}") from None
+    except IntegrityError as error:
+        place = "" if str(source) in str(error) else f"{source}: "
+        raise type(error)(f"{entry.ref}: {place}{error}") from error
+
+
+def _short(value: object) -> str:
+    """As messages show digests and numbers."""
+    return f"{value:,}" if isinstance(value, int) else f"{str(value)[:12]}..."
 
 
 def _entry(shelf: Shelf, version: "ModelVersion") -> ReadyEntry:
@@ -184,6 +224,7 @@ def _entry(shelf: Shelf, version: "ModelVersion") -> ReadyEntry:
             name=version.name,
             version=number,
             digest=ours["digest"],
+            description=ours["description"],
             uri=ours["uri"],
             family=ours["family"],
             method=ours["method"],
@@ -206,6 +247,7 @@ def _entry(shelf: Shelf, version: "ModelVersion") -> ReadyEntry:
 def _tags(ready: Ready, folder: Path) -> dict[str, str]:
     tags: Mapping[str, str] = {
         "digest": ready.digest,
+        "description": ready.description,
         "uri": folder.resolve().as_uri(),
         "family": ready.family,
         "method": ready.method,

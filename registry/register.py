@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.entries import EXPERIMENT, OURS, Entry, find_entry, models_of, newest
+from registry.entries import EXPERIMENT, KIND, OURS, READY, Entry, find_entry, models_of, newest
 from registry.mirror import touch
 from registry.refs import known, parse_name
 from registry.server import artifacts, connect, lock, unless_there
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from zoo.manifest import Manifest
 
-__all__ = ["log_evidence", "log_training", "register"]
+__all__ = ["check_kind", "check_name", "log_evidence", "log_training", "register"]
 PARAMETERS = "parameters"  # the one number that we add ourselves
 BATCH = 1000  # numbers that MLflow takes at once
 
@@ -40,7 +40,7 @@ def register(folder: Path, name: str, *, metrics: Mapping[str, float], tags: Map
     Raises:
         NotFoundError: no learngene in `folder`, or no server.
         IntegrityError: the learngene is damaged.
-        BadInputError: an illegal name, metric or tag.
+        BadInputError: an illegal name, metric or tag, or a name that ready models have.
     """
     from zoo.learngene import Learngene
 
@@ -95,8 +95,26 @@ def log_evidence(entry: Entry, numbers: Mapping[str, float], folder: Path, place
     return find_entry(entry.ref)
 
 
+def check_name(name: str, *, ready: bool) -> None:
+    """Raise `BadInputError` for a name that learngenes (or `ready` models) cannot have: before long work."""
+    parse_name(name)
+    with connect() as client:
+        check_kind(client, name, ready=ready)
+
+
+def check_kind(client: "MlflowClient", name: str, *, ready: bool) -> None:
+    """Raise `BadInputError` for a name that holds the other kind: an alias of it must mean one of the two."""
+    other = f"tags.`{OURS}legal` LIKE '%'" if ready else f"tags.`{KIND}` = '{READY}'"
+    if not client.search_model_versions(f"name = '{name}' AND {other}", 1):
+        return
+    if ready:
+        raise BadInputError(f"name {name!r} is taken by learngenes; choose another for ready models, as {name}.ready")
+    raise BadInputError(f"name {name!r} is taken by ready models; choose another for learngenes")
+
+
 def put(client: "MlflowClient", name: str, texts: dict[str, str], numbers: dict[str, float]) -> "ModelVersion":
     """The steps in their order, under `lock()`. `texts` are the tags, `numbers` the metrics."""
+    check_kind(client, name, ready=texts.get(KIND) == READY)
     digest = texts[f"{OURS}digest"]
     version = _version(client, name, digest)
     run_id = _run_of(version) if version else _run(client, name, digest)

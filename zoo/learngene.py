@@ -17,10 +17,10 @@ from zoo.card import learngene_card
 from zoo.errors import BadInputError, IntegrityError
 from zoo.families import architecture, check_size
 from zoo.files import atomic_folder, digest_file, write_json
-from zoo.manifest import CARD, MANIFEST, TENSORS, TOKENIZER, TOKENIZER_BYTES, Manifest, Preprocessing, verify
+from zoo.manifest import MANIFEST, TENSORS, TOKENIZER, TOKENIZER_BYTES, Manifest, Preprocessing, verify
 from zoo.methods.base import ClosedForm, Method
 from zoo.size import Size
-from zoo.untrusted import FLOATS, read_header, read_plain
+from zoo.untrusted import CARD, FLOATS, read_header, read_plain
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zoo.errors import IntegrityError, NotFoundError
-from zoo.files import digest_json
+from zoo.files import SIGNATURE, digest_json
 from zoo.methods import AnyMethod
+from zoo.provenance import PROVENANCE, PROVENANCE_BYTES
+from zoo.signatures import SIGNATURE_BYTES
 from zoo.size import LegalSizes, Size
 from zoo.untrusted import (
     MOST,
@@ -25,9 +27,11 @@ from zoo.untrusted import (
 )
 
 SCHEMA = 2
-TENSORS, MANIFEST, CARD, TOKENIZER = "learngene.safetensors", "manifest.json", "README.md", "tokenizer.json"
+TENSORS, MANIFEST, TOKENIZER = "learngene.safetensors", "manifest.json", "tokenizer.json"
 MANIFEST_BYTES, TOKENIZER_BYTES = 2**22, 2**26
 """The most that these files may have."""
+BESIDE = {SIGNATURE: SIGNATURE_BYTES, PROVENANCE: PROVENANCE_BYTES}
+"""What belongs to a learngene though no digest of it vouches for it, and the most that it may have."""
 
 
 class Preprocessing(BaseModel):

@@ -3,7 +3,6 @@
 Another manifest has another digest: what comes out is a new learngene, with the old one as its first parent.
 """
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from zoo.card import learngene_card
 from zoo.errors import BadInputError, IntegrityError
 from zoo.files import atomic_folder, digest_json, write_json
 from zoo.learngene import check
-from zoo.manifest import CARD, MANIFEST, SCHEMA, TENSORS, TOKENIZER, Manifest, parse_manifest, read_content
-from zoo.untrusted import open_plain
+from zoo.manifest import MANIFEST, SCHEMA, Manifest, check_files, parse_manifest, promised, read_content
+from zoo.untrusted import CARD, copy_plain
 
 Content = dict[str, Any]
-STEP = 2**20
 
 
 def ranges(old: Content) -> Content:
@@ -47,12 +45,16 @@ def migrate(folder: Path, out: Path) -> Manifest:
     """
     old, place = read_content(folder), folder / MANIFEST
     manifest = parse_manifest(_up_to_date(old, place), place)
+    check_files(folder, manifest)
     with atomic_folder(out) as new:
-        for name in (TENSORS, TOKENIZER) if manifest.tokenizer else (TENSORS,):
-            _copy(folder / name, new / name)
-        write_json(new / MANIFEST, manifest.model_dump(mode="json"))
-        (new / CARD).write_text(learngene_card(manifest), encoding="utf-8")
-        check(new)
+        try:
+            for name, (_, limit) in promised(manifest).items():
+                copy_plain(folder / name, new / name, limit)
+            write_json(new / MANIFEST, manifest.model_dump(mode="json"))
+            (new / CARD).write_text(learngene_card(manifest), encoding="utf-8")
+            check(new)
+        except IntegrityError as error:
+            raise type(error)(str(error).replace(str(new), str(folder))) from error
     return manifest
 
 
@@ -74,11 +76,3 @@ def _up_to_date(old: Content, place: Path) -> Content:
 def known() -> str:
     """The schemas that can be migrated, for messages."""
     return ", ".join(map(str, sorted(MIGRATIONS)))
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        with open_plain(source, source.stat().st_size) as file, target.open("xb") as copy:
-            shutil.copyfileobj(file, copy, STEP)
-    except FileNotFoundError:
-        raise IntegrityError(f"{source}: missing; the learngene is incomplete") from None

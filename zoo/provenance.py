@@ -9,17 +9,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from zoo.errors import IntegrityError
 from zoo.files import digest_file, write_json
-from zoo.untrusted import read_plain, strict_json
+from zoo.untrusted import Sha, read_plain, strict_json
 
 PROVENANCE = "provenance.json"
 SCHEMA = 1
 PROVENANCE_BYTES = 2**24
 """The most that the file may have."""
-Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Frozen(BaseModel):
@@ -177,7 +176,7 @@ def read_provenance(folder: Path, promised: str | None = None) -> Provenance | N
     path = folder / PROVENANCE
     try:
         content = read_plain(path, PROVENANCE_BYTES)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if promised is not None and (found := hashlib.sha256(content).hexdigest()) != promised:
         raise IntegrityError(f"{path}: digest {found[:12]}..., registered was {promised[:12]}...")

@@ -1,6 +1,7 @@
 """Signatures: who vouches for a learngene's digest, kept beside the manifest; and the policy that asks for one.
 
-Signed are the bytes `CONTEXT + digest` with ed25519, so a signature holds for one content, under whatever name. A key
+Signed are the bytes `context + digest` with ed25519, so a signature holds for one content, under whatever name, and as
+what it was signed: a learngene (its digest) or a ready model (its description, which holds its lineage too). A key
 is known by its fingerprint, the SHA-256 of its public half. `ZOO_TRUSTED_KEYS` names the public keys (a file, or a
 folder of `*.pem` and `*.pub`); where it is set, learngenes that none of them signed are refused.
 """
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Keys = dict[str, Ed25519PublicKey]
 
-CONTEXT = b"learngene-zoo learngene "
+LEARNGENE, READY_MODEL = b"learngene-zoo learngene ", b"learngene-zoo ready model "
 TRUSTED, SIGNING, PASSWORD = "ZOO_TRUSTED_KEYS", "ZOO_SIGNING_KEY", "ZOO_SIGNING_KEY_PASSWORD"
 SIGNATURE_BYTES, KEY_BYTES = 2**16, 2**16
 PEM, SSH = b"-----BEGIN", b"ssh-"
@@ -47,13 +48,13 @@ class Signatures(BaseModel):
     signatures: tuple[Signature, ...] = ()
 
 
-def sign(folder: Path, digest: str, key: "Ed25519PrivateKey") -> str:
+def sign(folder: Path, digest: str, key: "Ed25519PrivateKey", context: bytes = LEARNGENE) -> str:
     """Add a signature of `digest` to the learngene in `folder`; the key's fingerprint. Others' signatures stay.
 
     Raises `BadInputError` where the folder cannot be written to.
     """
     name = fingerprint(key.public_key())
-    own = Signature(key=name, signature=base64.b64encode(key.sign(CONTEXT + digest.encode())).decode())
+    own = Signature(key=name, signature=base64.b64encode(key.sign(context + digest.encode())).decode())
     others = [signature for signature in read_signatures(folder).signatures if signature.key != name]
     content = Signatures(signatures=(*others, own))
     try:
@@ -76,7 +77,7 @@ def read_signatures(folder: Path) -> Signatures:
         raise IntegrityError(f"{path}: not signatures of a learngene ({error})") from error
 
 
-def signers(folder: Path, digest: str, keys: "Keys") -> tuple[str, ...]:
+def signers(folder: Path, digest: str, keys: "Keys", context: bytes = LEARNGENE) -> tuple[str, ...]:
     """The fingerprints of those among `keys` that signed this digest. Raises `IntegrityError` for a broken file."""
     from cryptography.exceptions import InvalidSignature
 
@@ -84,19 +85,20 @@ def signers(folder: Path, digest: str, keys: "Keys") -> tuple[str, ...]:
     for signature in read_signatures(folder).signatures:
         if signature.key in keys:
             try:
-                keys[signature.key].verify(base64.b64decode(signature.signature), CONTEXT + digest.encode())
+                keys[signature.key].verify(base64.b64decode(signature.signature), context + digest.encode())
             except (InvalidSignature, binascii.Error):
                 continue
             found.append(signature.key)
     return tuple(found)
 
 
-def require_signed(folder: Path, digest: str, ref: str) -> None:
+def require_signed(folder: Path, digest: str, ref: str, context: bytes = LEARNGENE) -> None:
     """Where `ZOO_TRUSTED_KEYS` is set: raise `IntegrityError` unless one of its keys signed `digest` in `folder`."""
-    if (keys := trusted_keys()) is None or signers(folder, digest, keys):
+    if (keys := trusted_keys()) is None or signers(folder, digest, keys, context):
         return
+    noun = "learngene" if context == LEARNGENE else "ready model"
     claimed = read_signatures(folder).signatures
-    what = "signed by none of the trusted keys, or the signature is of another learngene" if claimed else "not signed"
+    what = f"signed by none of the trusted keys, or the signature is of another {noun}" if claimed else "not signed"
     raise IntegrityError(f"{ref}: {what}; trusted are the keys of {TRUSTED} ({', '.join(short(keys))}); see `zoo sign`")
 
 

@@ -3,16 +3,19 @@
 import errno
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import StringConstraints
 
 from zoo.errors import IntegrityError
 
@@ -22,10 +25,15 @@ LARGEST, DEEPEST = 2**22, 2**12
 """The largest extent along one axis, and the most layers, of a model: tables are made of these numbers."""
 MOST = 2**43
 """Numbers that a learngene may hold at most."""
+CARD, CARD_BYTES = "README.md", 2**22
+"""What people read of a learngene or a model, and the most that it may have."""
 HEADER = 2**20
 """Bytes that the header of a tensors' file may have."""
 WIDEST = 8  # bytes of a number
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as torch names them
+Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256, hex: it may become the name of a folder."""
+_log = logging.getLogger(__name__)
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ENXIO)
 
 
@@ -67,6 +75,37 @@ def copy_plain(path: Path, target: Path, limit: int) -> None:
         shutil.copyfileobj(file, copy, 2**20)
 
 
+def check_plain(folder: Path, limits: Mapping[str, int]) -> None:
+    """Check that those of these files which are there can be copied; errors as in `open_plain`."""
+    for name, limit in limits.items():
+        with suppress(FileNotFoundError), open_plain(folder / name, limit):
+            pass
+
+
+def copy_there(source: Path, target: Path, limits: Mapping[str, int]) -> None:
+    """Copy those of these files which are there; errors as in `open_plain`."""
+    for name, limit in limits.items():
+        with suppress(FileNotFoundError):
+            copy_plain(source / name, target / name, limit)
+
+
+def copy_card(source: Path, target: Path) -> None:
+    """Copy the card, which no digest vouches for: one that is no plain file is left out, with a warning."""
+    if problem := card_problem(source):
+        _log.warning("%s", problem)
+    else:
+        copy_there(source, target, {CARD: CARD_BYTES})
+
+
+def card_problem(folder: Path) -> str:
+    """Why a card is left out of copies; empty where it is not."""
+    try:
+        check_plain(folder, {CARD: CARD_BYTES})
+    except IntegrityError as error:
+        return f"the card is left out: {error}"
+    return ""
+
+
 def digest_plain(path: Path, limit: int) -> str:
     """SHA-256 (hex) of a file's bytes; errors as in `open_plain`."""
     with open_plain(path, limit) as file:
@@ -102,9 +141,20 @@ def read_header(path: Path, parameters: int) -> dict[str, tuple[str, tuple[int, 
 
     Raises `IntegrityError`. No more is read than a header may have.
     """
+    found = read_pieces(path, most_bytes(parameters))
+    for name, (dtype, _) in found.items():
+        if dtype not in FLOATS:
+            raise IntegrityError(f"{path}: {name!r} has dtype {dtype}; legal are {', '.join(FLOATS)}")
+    if (held := sum(prod(shape) for _, shape in found.values())) != parameters:
+        raise IntegrityError(f"{path}: {held:,} numbers, the manifest says {parameters:,}")
+    return found
+
+
+def read_pieces(path: Path, limit: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtype and shape of every tensor of a file, whatever they are, which cover it exactly; as in `read_header`."""
     from safetensors import SafetensorError, safe_open
 
-    with open_plain(path, most_bytes(parameters)) as file:
+    with open_plain(path, limit) as file:
         length = int.from_bytes(file.read(8), "little")
     if length > HEADER:
         raise IntegrityError(f"{path}: a header of {length:,} bytes; at most {HEADER:,} are legal")
@@ -116,11 +166,6 @@ def read_header(path: Path, parameters: int) -> dict[str, tuple[str, tuple[int, 
                 found[name] = (piece.get_dtype(), tuple(piece.get_shape()))
     except (SafetensorError, ValueError, OverflowError) as error:
         raise IntegrityError(f"{path}: not a whole safetensors file ({error})") from error
-    for name, (dtype, _) in found.items():
-        if dtype not in FLOATS:
-            raise IntegrityError(f"{path}: {name!r} has dtype {dtype}; legal are {', '.join(FLOATS)}")
-    if (held := sum(prod(shape) for _, shape in found.values())) != parameters:
-        raise IntegrityError(f"{path}: {held:,} numbers, the manifest says {parameters:,}")
     return found
 
 

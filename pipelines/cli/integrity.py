@@ -24,7 +24,7 @@ def verify(
     everything: Annotated[bool, typer.Option("--all", help="Every version of the registry.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check learngenes where they lie, all bytes of them: exit code 4 if anything is wrong. Nothing is copied.
+    """Check learngenes and ready models where they lie, all bytes: exit code 4 if anything is wrong. Nothing is copied.
 
     Checked are the schema, the digest, the tensors and the tokenizer, whether the registry says the same, and, where
     ZOO_TRUSTED_KEYS is set, the signatures. Versions that others made are named, and nothing wrong.
@@ -35,7 +35,9 @@ def verify(
     from registry.verify import verify_all, verify_refs
 
     if bool(refs) == everything:
-        raise BadInputError("verify: name learngenes, or --all for every version of the registry (not both)")
+        raise BadInputError(
+            "verify: name learngenes or ready models, or --all for every version of the registry (not both)"
+        )
     with show.progress_bar("verify") as progress:
         checked = verify_all(progress) if everything else verify_refs(refs or [], progress)
     if as_json:
@@ -54,7 +56,7 @@ def sign(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a learngene, and vouch for its digest with your key: signature.json beside its manifest. Others' stay.
+    """Check a learngene or a ready model, and vouch for it with your key: signature.json beside it. Others' stay.
 
     Keys are made with `openssl genpkey -algorithm ed25519 -out key.pem`; `openssl pkey -in key.pem -pubout` gives the
     public one.
@@ -62,19 +64,15 @@ def sign(
     Example: zoo sign vit-cifar10.weit@champion --key key.pem
     """
     from pipelines import show
-    from registry.entries import find_entry
-    from zoo.api import is_folder
-    from zoo.learngene import check
+    from registry.verify import check_any, locate_any
     from zoo.signatures import sign as write_signature
     from zoo.signatures import signing_key
 
     private = signing_key(key)
-    entry = None if is_folder(ref) else find_entry(ref)
-    folder = entry.folder if entry else Path(ref)
-    digest = check(folder).digest
-    if entry and digest != entry.digest:
-        raise IntegrityError(f"{ref}: {folder} holds {digest[:12]}..., registered was {entry.digest[:12]}...")
-    content = {"folder": str(folder), "digest": digest, "key": write_signature(folder, digest, private)}
+    target = locate_any(ref)
+    folder = target if isinstance(target, Path) else target.folder
+    digest, signed, context = check_any(target, folder)
+    content = {"folder": str(folder), "digest": digest, "key": write_signature(folder, signed, private, context)}
     if as_json:
         print_json(content)
     else:
@@ -82,28 +80,23 @@ def sign(
 
 
 def migrate(
-    folder: Annotated[Path, typer.Argument(help="A learngene's folder.", show_default=False)],
+    ref: Reference,
     out: Annotated[Path, typer.Option(help="Folder of the new learngene.", show_default=False)],
-    name: Annotated[str | None, typer.Option(help="Register it as a version of this name.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Register it as a version of this name, its candidate.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring a learngene of an older manifest schema up to date: a new learngene, whose first parent is the old one.
 
-    Example: zoo migrate old/ --out new/ --name vit-cifar10.weit
+    A version of the registry hands its scores and its tags on to the new one.
+
+    Example: zoo migrate vit-cifar10.weit:1 --out new/ --name vit-cifar10.weit
     """
     from pipelines import show
-    from registry.refs import parse_name
-    from registry.register import register
-    from zoo.files import check_out
-    from zoo.migrate import migrate as bring_up_to_date
+    from pipelines.migration import migrate as bring_up_to_date
 
-    if name is not None:
-        parse_name(name)
-    check_out(out)
-    manifest = bring_up_to_date(folder, out)
-    entry = None if name is None else register(out, name, metrics={}, tags={"made-by": "migrate"})
-    content = {"folder": str(out), "digest": manifest.digest, "parents": manifest.parents}
-    content |= {} if entry is None else {"registered": entry.ref}
+    content = bring_up_to_date(ref, out, name)
     if as_json:
         print_json(content)
     else:

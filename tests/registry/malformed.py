@@ -80,6 +80,13 @@ def damaged_manifest(sound: Path) -> st.SearchStrategy[Damage]:
     return st.one_of(as_json, as_json, changed_bytes(data), doubled).map(_writes_manifest)
 
 
+def damaged_json(file: Path) -> st.SearchStrategy[bytes]:
+    """Other contents of a JSON file: another of its values, or of its bytes."""
+    data = file.read_bytes()
+    as_json = changed_json(json.loads(data)).map(lambda content: json.dumps(content).encode())
+    return st.one_of(as_json, as_json, changed_bytes(data))
+
+
 def damaged_tensors(sound: Path) -> st.SearchStrategy[Damage]:
     """Damages of the tensors' file whose digest the manifest vouches for all the same, so that they are looked at."""
     data = (sound / TENSORS).read_bytes()

@@ -23,6 +23,7 @@ from zoo.ready import READY, read_ready
 
 MakeLearngene = Callable[..., Path]
 Make = Callable[..., Path]
+SCHEMA1 = Path(__file__).parents[1] / "zoo" / "schema1" / "front"
 
 
 @pytest.fixture
@@ -125,3 +126,19 @@ def test_load_takes_a_name_from_the_registry(make: Make) -> None:
     assert model.get_parameter("blocks.1.norm1.weight").shape == (8,)
     with pytest.raises(NotFoundError, match="no alias 'best'"):
         zoo.load("vit@best", depth=2, width=8)
+
+
+def test_a_name_of_ready_models_takes_no_learngene(make: Make, learngene: MakeLearngene) -> None:
+    register_ready(make(), "vit.ready")
+    with pytest.raises(BadInputError, match=r"'vit\.ready' is taken by ready models"):
+        register(learngene(1), "vit.ready", metrics={})
+    assert [entry.ref for entry in list_ready("vit.ready")] == ["vit.ready:1"]
+
+
+@pytest.mark.parametrize("verb", ["condense", "migrate"])
+def test_a_name_of_ready_models_is_refused_before_the_work(make: Make, tmp_path: Path, verb: str) -> None:
+    folder, out = make(8, "--register", "vit.ready"), tmp_path / "new"
+    words = ("--out", str(out)) if verb == "migrate" else ()
+    assert run(verb, str(SCHEMA1 if verb == "migrate" else folder), *words, "--name", "vit.ready") == 2
+    assert not out.exists()
+    assert list_entries() == list_entries("vit")

@@ -14,11 +14,12 @@ from zoo_samples import learngene, vit
 from zoo.errors import IntegrityError, NotFoundError
 from zoo.files import digest_file
 from zoo.learngene import Learngene
-from zoo.manifest import CARD, MANIFEST, TENSORS, read_manifest, verify
+from zoo.manifest import MANIFEST, TENSORS, read_manifest, verify
 from zoo.methods.base import Method
 from zoo.methods.front import Front
 from zoo.methods.kronecker import Kronecker
 from zoo.size import Size
+from zoo.untrusted import CARD
 
 SOURCE = vit(depth=3, width=8, heads=2, mlp=16)
 both = pytest.mark.parametrize("method", [Kronecker(tile=4, templates=3), Front(keep=0.6)], ids=lambda m: m.name)

@@ -1,6 +1,7 @@
 """Old learngenes: those in `schema1/` were written by the code that wrote schema 1."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -74,3 +75,25 @@ def test_a_damaged_one_is_refused_and_nothing_is_written(tmp_path: Path) -> None
 
 def test_every_older_schema_has_a_step() -> None:
     assert sorted(MIGRATIONS) == [1]
+
+
+@pytest.mark.parametrize("kind", ["link", "huge"])
+def test_files_that_are_none_of_a_learngene_are_not_copied(tmp_path: Path, kind: str) -> None:
+    shutil.copytree(OLD / "front", tmp_path / "old")
+    if kind == "link":
+        (tmp_path / "old" / TENSORS).unlink()
+        (tmp_path / "old" / TENSORS).symlink_to(OLD / "front" / TENSORS)
+    else:
+        os.truncate(tmp_path / "old" / TENSORS, 2**40)  # sparse
+    with pytest.raises(IntegrityError, match=f"old/{TENSORS}: (a symbolic link|1,099,511,627,776 bytes; at most)"):
+        migrate(tmp_path / "old", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_messages_name_the_folder_that_is_damaged(tmp_path: Path) -> None:
+    shutil.copytree(OLD / "front", tmp_path / "old")
+    content = bytearray((tmp_path / "old" / TENSORS).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "old" / TENSORS).write_bytes(content)
+    with pytest.raises(IntegrityError, match=f"{tmp_path / 'old' / TENSORS}: digest"):
+        migrate(tmp_path / "old", tmp_path / "new")
