@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 RECIPES = (".yaml", ".yml")
 
 
+class BusyError(ZooError):
+    """Another collection runs on this store."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is to go, in this order."""
@@ -60,14 +64,15 @@ def collect(policy: "Policy", recipes: tuple[Path, ...] = (), *, dry_run: bool) 
     """Find what is garbage by the policy, and remove it unless this is a dry run. What recipes name is kept.
 
     Raises `BadInputError` where the registry holds nothing but the store does, `NotFoundError` where one is away,
-    `ZooError` where another collection runs.
+    `BusyError` where another collection runs.
     """
     store = Store.default()
     with _alone(store):
+        if dry_run:  # only looks: what a killed collection put aside is a leftover until the next one puts it back
+            plan = make_plan(policy, recipes, store)
+            return Report(True, plan.items, (), plan.census.kept)
         recover(store)
         plan = make_plan(policy, recipes, store)
-        if dry_run:
-            return Report(True, plan.items, (), plan.census.kept)
         return apply(plan, recipes, store)
 
 
@@ -123,4 +128,4 @@ def _alone(store: Store) -> "Iterator[None]":
         with FileLock(store.root / "gc.lock", timeout=0):
             yield
     except Timeout:
-        raise ZooError(f"another collection of {store.root} runs; wait until it has ended") from None
+        raise BusyError(f"another collection of {store.root} runs; wait until it has ended") from None

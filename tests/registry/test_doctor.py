@@ -138,7 +138,7 @@ def test_a_full_disk_is_a_failure(small_disk: Path) -> None:
 
 
 def test_garbage_is_a_warning_and_a_store_that_the_registry_does_not_know_a_failure(ready_home: Path) -> None:
-    left = ready_home / "store/learngenes/.half"
+    left = ready_home / "store/learngenes" / f".{"cd" * 32}.half"
     left.mkdir(parents=True)
     os.utime(left, (0, 0))
     orphans = row(checks(), "orphans")
