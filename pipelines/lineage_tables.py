@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 from rich.tree import Tree
 
 from pipelines.lineage import Lineage, Node
@@ -31,7 +31,7 @@ def tree_of(lineage: Lineage) -> Tree:
     root = Tree(_label(lineage.learngene))
     for title, nodes in (("made from", lineage.origins), ("made from it", lineage.children)):
         if nodes:
-            _grow(root.add(f"[dim]{title}[/]"), nodes)
+            _grow(root.add(Text(title, "dim")), nodes)
     return root
 
 
@@ -40,10 +40,13 @@ def _grow(branch: Tree, nodes: tuple[Node, ...]) -> None:
         _grow(branch.add(_label(node)), node.of)
 
 
-def _label(node: Node) -> str:
-    digest = f" [cyan]{node.digest[:SHORT]}[/]" if node.digest else ""
+def _label(node: Node) -> Text:
+    named = ((node.name, "bold"), (node.digest[:SHORT] if node.digest else "", "cyan"))
+    label = Text(node.kind)
+    for text, style in named:
+        label.append(f" {text}" if text else "", style)
     facts = ", ".join(f"{name} {_text(name, value)}" for name, value in node.facts.items())
-    return f"{node.kind} [bold]{escape(node.name)}[/]{digest}" + (f"\n[dim]{escape(facts)}[/]" if facts else "")
+    return label.append(f"\n{facts}" if facts else "", "dim")
 
 
 def _text(name: str, value: object) -> str:

@@ -87,7 +87,10 @@ class Found(BaseModel):
 
 
 class Page(BaseModel):
-    """One page of the answer. `total` counts all pages; None where latency decides, page by page."""
+    """One page of the answer. `total` counts all pages; None where latency decides, page by page.
+
+    order_by: as in the question, with the metric that orders it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,6 +98,8 @@ class Page(BaseModel):
     total: int | None
     page: int
     limit: int
+    order_by: Order
+    metric: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
@@ -120,7 +125,8 @@ def find(
     """The learngenes that answer a question, best first; fields as in `Question`, `max_latency` in seconds.
 
     Order: evidence before none; then the best speed-up (or metric, or share of the budget, or the newest); then the
-    fuller budget; then the newer entry. What other processes promoted, registered or deleted before is seen.
+    better score beside it, the champion before others and these before a candidate, the fuller budget, the newer
+    entry. What other processes promoted, registered or deleted before is seen.
     Raises `BadInputError` for an illegal question, `NotFoundError` if the registry does not answer.
     """
     try:
@@ -171,7 +177,8 @@ def _page(ranking: "Ranking", question: Question) -> Page:
     else:
         chosen, total = _fast(ranking, question, rows, first + question.limit)[first:], None
     found = tuple(_found(ranking, question, row, fill) for row, fill in chosen)
-    return Page(found=found, total=total, page=question.page, limit=question.limit)
+    told = {"page": question.page, "limit": question.limit, "order_by": question.order_by, "metric": question.metric}
+    return Page(found=found, total=total, **told)
 
 
 def _fast(ranking: "Ranking", question: Question, rows: Sequence[int], wanted: int) -> "list[tuple[int, Fill | None]]":

@@ -119,3 +119,29 @@ def test_mistakes_are_named(two_versions: None, run: Run, words: tuple[str, ...]
     found, out, err = run(*words)
     assert (found, out) == (code, "")
     assert message in err
+
+
+def test_what_people_wrote_is_shown_as_they_wrote_it(
+    learngene: MakeLearngene, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    register(learngene(1), "vit", metrics={}, tags={"note": "[/b] :smile:"})
+    run("promote", "vit:1", "--reason", "see [/ticket] and [red]")
+    code, out, _ = run("history", "vit")
+    assert (code, "see [/ticket] and [red]" in out) == (0, True)
+    code, out, _ = run("show", "vit")
+    assert (code, "[/b] :smile:" in out) == (0, True)
+
+
+def test_a_home_with_brackets_is_shown(learngene: MakeLearngene, run: Run, tmp_path: Path, ready_home: Path) -> None:
+    home = ready_home.rename(tmp_path / "[red]")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_HOME", str(home))
+        patch.setenv("COLUMNS", "400")
+        code, out, _ = run("doctor")
+        assert (code, f"{home}/store" in out) == (0, True)
+        assert run("gc", "--dry-run")[0] == 0
+
+
+def test_a_check_leaves_stderr_empty_where_nobody_watches(learngene: MakeLearngene, run: Run) -> None:
+    assert run("verify", str(learngene(1)))[2] == ""
