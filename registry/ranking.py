@@ -77,6 +77,16 @@ class Ranking:
         return [self._all.evidence[part][i] for i in nearest]
 
     @property
+    def families(self) -> list[str]:
+        """Those of the entries."""
+        return self._words.families.texts
+
+    @property
+    def methods(self) -> list[str]:
+        """Those of the entries."""
+        return self._words.methods.texts
+
+    @property
     def uncounted(self) -> list[str]:
         """The entries that do not say what their models count."""
         unknown = np.flatnonzero(self._all.shape == self._words.shapes.number(NO_SHAPE))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Order = Literal["speedup", "metric", "fill", "newest"]
 _log = logging.getLogger(__name__)
+CALLED = {"parameters": "max_params", "flops": "max_flops", "latency": "max_latency"}
+"""What fields of a question are called in `find`; messages have these names in backquotes."""
 TRIES = 5  # how often names of an answer may change while we look
 
 
@@ -54,15 +56,15 @@ class Question(BaseModel):
     @model_validator(mode="after")
     def _sound(self) -> "Question":
         if self.order_by == "metric" and self.metric is None:
-            raise ValueError("order_by: 'metric' needs metric (accuracy, eval_loss)")
+            raise ValueError("`order_by`: 'metric' needs `metric` (accuracy, eval_loss)")
         if self.order_by == "fill" and self.parameters is None and self.flops is None:
-            raise ValueError("order_by: 'fill' needs a budget (max_params or max_flops)")
+            raise ValueError("`order_by`: 'fill' needs a budget (`max_params` or `max_flops`)")
         if self.latency and self.parameters is None and self.flops is None:
             raise ValueError(
-                "max_latency needs max_params or max_flops as well: sizes without an end cannot be measured"
+                "`max_latency` needs `max_params` or `max_flops` as well: sizes without an end cannot be measured"
             )
         if self.latency and self.size:
-            raise ValueError("max_latency chooses a size; leave out size")
+            raise ValueError("`max_latency` chooses a size; leave out `size`")
         return self
 
 
@@ -149,7 +151,7 @@ def find(
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         text = first["msg"].removeprefix("Value error, ")
-        raise BadInputError(f"{field}: {first['input']!r}: {text}" if field else text) from error
+        raise BadInputError(f"`{CALLED.get(field, field)}`: {first['input']!r}: {text}" if field else text) from error
     return answer(question)
 
 
@@ -160,12 +162,26 @@ def answer(question: Question) -> Page:
         for _ in range(TRIES):
             mirror.refresh(connected)
             ranking = _ranking(mirror)
+            _check_known(ranking, question)
             page = _page(ranking, question)
             if mirror.check(connected, {found.entry.name for found in page.found}):
                 _warn(ranking, question)
                 warn_of_unsigned([found.entry for found in page.found])
                 return page
     raise ZooError(f"the registry changed {TRIES} times while it was asked; ask again")
+
+
+def _check_known(ranking: "Ranking", question: Question) -> None:
+    """Raise `BadInputError` for a family or a method that neither this package nor the registry has."""
+    from zoo.families import FAMILIES
+    from zoo.methods import METHODS
+
+    for field, asked, ours, there in (
+        ("family", question.family, FAMILIES, ranking.families),
+        ("method", question.method, METHODS, ranking.methods),
+    ):
+        if asked is not None and asked not in {*ours, *there}:
+            raise BadInputError(f"`{field}`: {asked!r} is not known; legal values: {known({*ours, *there})}")
 
 
 def _page(ranking: "Ranking", question: Question) -> Page:

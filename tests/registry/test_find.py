@@ -152,12 +152,12 @@ def test_an_entry_of_an_older_version_is_found_but_not_sized(
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        ({"order_by": "metric"}, "order_by: 'metric' needs metric"),
-        ({"order_by": "beauty"}, "order_by: 'beauty'"),
+        ({"order_by": "metric"}, "`order_by`: 'metric' needs `metric`"),
+        ({"order_by": "beauty"}, "`order_by`: 'beauty'"),
         ({"order_by": "fill"}, "'fill' needs a budget"),
-        ({"max_latency": 0.1}, "max_latency needs max_params or max_flops"),
-        ({"limit": 0}, "limit: 0"),
-        ({"max_params": -1}, "parameters: -1"),
+        ({"max_latency": 0.1}, "`max_latency` needs `max_params` or `max_flops`"),
+        ({"limit": 0}, "`limit`: 0"),
+        ({"max_params": -1}, "`max_params`: -1"),
     ],
 )
 def test_an_illegal_question_is_refused(question: dict[str, Any], message: str) -> None:

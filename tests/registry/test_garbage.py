@@ -21,7 +21,7 @@ from registry.entries import Entry, find_entry, list_entries
 from registry.garbage import Policy
 from registry.promote import promote, rollback, set_alias
 from registry.pull import pull
-from registry.register import register
+from registry.register import log_evidence, register
 from registry.server import connect, registries
 from zoo.errors import BadInputError, NotFoundError, ZooError
 from zoo.files import atomic_folder
@@ -298,7 +298,11 @@ def test_what_we_left_half_done_goes_wherever_it_lies(place: Place) -> None:
     with pytest.raises(SystemExit), atomic_folder(data / place.key("set")) as half:
         shutil.copytree(half, data / f"{half.name}0")  # of a process that could not clean up after itself
         raise SystemExit
-    left = [place.store.root / ".doctor.a_1b", place.home / "cache/.fetched.xyz", place.store.root / f".probe-{'a' * 32}"]
+    left = [
+        place.store.root / ".doctor.a_1b",
+        place.home / "cache/.fetched.xyz",
+        place.store.root / f".probe-{'a' * 32}",
+    ]
     for path in left:
         path.touch()
     place.make_old()
@@ -395,6 +399,19 @@ def test_pulled_learngenes_go_when_nobody_names_them(place: Place) -> None:
     assert (place.home / "cache/learngenes" / second).is_dir()
 
 
+def test_the_report_of_a_bench_goes_with_its_version_and_is_counted(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/RESULTS.md").write_bytes(bytes(3000))
+    entries = [log_evidence(place.version(seed), {}, tmp_path / "report", "bench/b") for seed in (1, 2)]
+    place.make_old()
+    reports = place.home / "registry-artifacts"
+    assert len(list(reports.rglob("RESULTS.md"))) == len(entries)
+    dry = collect(POLICY, dry_run=True)
+    assert dry.bytes["version"] == 3000
+    assert collect(POLICY, dry_run=False).bytes == dry.bytes
+    assert len(list(reports.rglob("RESULTS.md"))) == 1
+
+
 def test_one_collection_at_a_time(place: Place) -> None:
     place.version(1)
     with FileLock(place.store.root / "gc.lock"), pytest.raises(ZooError, match="another collection"):
@@ -421,5 +438,5 @@ def test_the_verb_says_what_would_go(
     assert answer["total"] == sum(answer["bytes"].values()) > 0
     code, out, err = zoo("--newest", "1")
     assert (code, "vit:1" in out, "1 versions stay" in err) == (0, True, True)
-    assert zoo("--keep", "nowhere.yaml")[0] == 2
+    assert zoo("--keep", "nowhere.yaml")[0] == 3
     assert versions() == [3]
