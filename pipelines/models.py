@@ -210,7 +210,7 @@ def export_model(folder: Path, out: Path) -> float:
 
 
 def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: str) -> "Entry":
-    """Condense a checkpoint folder into the store and register it: the champion of `name`, with a gate its candidate"""
+    """Condense a checkpoint folder into the store and register it: champion of `name`, if gated candidate."""
     from pipelines.promotion import choose, gate_tags
     from pipelines.provenance import write_by_hand
     from pipelines.store import Store
