@@ -210,7 +210,7 @@ def export_model(folder: Path, out: Path) -> float:
 
 
 def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: str) -> "Entry":
-    """Condense a checkpoint folder into the store and register it: champion of `name`, if gated candidate."""
+    """Condense a checkpoint folder into the store and register it as champion, or candidate if it has a gate."""
     from pipelines.promotion import choose, gate_tags
     from pipelines.provenance import write_by_hand
     from pipelines.store import Store
