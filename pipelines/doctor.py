@@ -17,6 +17,7 @@ from pipelines.store_check import check_store
 from registry.doctor import Check, check_registry, clock_check
 from zoo.errors import ZooError
 from zoo.files import home
+from zoo.signatures import TRUSTED, trusted_keys
 
 GIB = 2**30
 LEAST_MEMORY, LEAST_DISK = 4 * GIB, GIB
@@ -28,15 +29,20 @@ GIVES = {
     "train": "training, DeepSpeed, data in shards",
     "s3": "data on S3",
     "registry": "the registry on an SQLite file or a server",
+    "pull": "the registry on a server, for jobs that only make models",
+    "onnx": "`zoo export`",
+    "sign": "signatures of learngenes",
     "cluster": "runs on Ray",
     "server": "an MLflow server with users on PostgreSQL",
 }
-"""What the extras are for; those of developers are not looked at."""
+"""What the extras are for."""
+SUMS = ("all", "dev")
+"""Extras of extras, and what developers need."""
 
 
 def checks(address: str | None = None) -> list[Check]:
     """All rows; with an address also those about the Ray that should answer there."""
-    rows = [*_machine(), *_packages(), webdataset_check()]
+    rows = [*_machine(), *_packages(), webdataset_check(), keys_check()]
     rows += _home()
     rows += check_registry()
     if all(row.state == "ok" for row in rows if row.name in ("artifact store", "registry", "registry access")):
@@ -51,6 +57,17 @@ def webdataset_check() -> Check:
         return Check("webdataset", "ok", "never decodes pickles in our readers")
     advice = "set it to 1, for programs of yours that read shards too"
     return Check("webdataset", "warning", f"WDS_SECURE is {setting!r}; our readers set it to 1 themselves", advice)
+
+
+def keys_check() -> Check:
+    """How many keys may sign what is listed and pulled; a policy that cannot be read lets nothing through."""
+    try:
+        keys = trusted_keys()
+    except ZooError as error:
+        return Check("trusted keys", "failure", str(error), f"let {TRUSTED} name public keys, or unset it")
+    if keys is None:
+        return Check("trusted keys", "ok", f"{TRUSTED} is not set: no signature is asked for")
+    return Check("trusted keys", "ok", f"{len(keys)} of {os.environ[TRUSTED]}")
 
 
 def _machine() -> list[Check]:
@@ -73,7 +90,9 @@ def _packages() -> list[Check]:
     wanted = [Requirement(text) for text in distribution("learngene-zoo").requires or []]
     core = [requirement for requirement in wanted if requirement.marker is None]
     extras = {
-        extra: [each for each in wanted if each.marker and each.marker.evaluate({"extra": extra})] for extra in GIVES
+        extra: [each for each in wanted if each.marker and each.marker.evaluate({"extra": extra})]
+        for extra in distribution("learngene-zoo").metadata.get_all("Provides-Extra") or ()
+        if extra not in SUMS
     }
     return [package_check("", core), *(package_check(extra, of_extra) for extra, of_extra in extras.items())]
 
@@ -120,11 +139,13 @@ def _home() -> list[Check]:
 
 def _orphans() -> Check:
     """What a collection of garbage by its defaults would take."""
-    from pipelines.garbage import collect
+    from pipelines.garbage import BusyError, collect
     from registry.garbage import Policy
 
     try:
         report = collect(Policy(), dry_run=True)
+    except BusyError as error:
+        return Check("orphans", "warning", f"not looked at: {error}", "ask again when it has ended")
     except ZooError as error:
         return Check("orphans", "failure", str(error), "see the message")
     if not report.gone:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from pipelines.litter import Item, litter, reachable, recover, remove, stages
+from pipelines.litter import Item, Kind, litter, reachable, recover, remove, stages
 from pipelines.store import Store
 from zoo.errors import BadInputError, ZooError
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from registry.garbage import Census, Policy
 
 RECIPES = (".yaml", ".yml")
+
+
+class BusyError(ZooError):
+    """Another collection runs on this store."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +64,26 @@ def collect(policy: "Policy", recipes: tuple[Path, ...] = (), *, dry_run: bool) 
     """Find what is garbage by the policy, and remove it unless this is a dry run. What recipes name is kept.
 
     Raises `BadInputError` where the registry holds nothing but the store does, `NotFoundError` where one is away,
-    `ZooError` where another collection runs.
+    `BusyError` where another collection runs.
     """
     store = Store.default()
     with _alone(store):
+        if dry_run:  # only looks: what a killed collection put aside is a leftover until the next one puts it back
+            plan = make_plan(policy, recipes, store)
+            return Report(True, plan.items, (), plan.census.kept)
         recover(store)
         plan = make_plan(policy, recipes, store)
-        if dry_run:
-            return Report(True, plan.items, (), plan.census.kept)
         return apply(plan, recipes, store)
 
 
 def make_plan(policy: "Policy", recipes: tuple[Path, ...], store: Store) -> Plan:
     """What is garbage now."""
-    from registry.garbage import census  # mlflow takes seconds to import
+    from registry.garbage import census, report_bytes  # mlflow takes seconds to import
 
     found = census(policy)
-    versions = [Item("version", v.ref, "nobody chose it", round(v.days, 2), policy.days) for v in found.garbage]
-    runs = [Item("run", s.run_id, "it has no version", round(s.days, 2), policy.days) for s in found.strays]
+    reports = iter(report_bytes([each.run_id for each in (*found.garbage, *found.strays)]))
+    versions = [_old("version", v.ref, "nobody chose it", v.days, policy, next(reports)) for v in found.garbage]
+    runs = [_old("run", s.run_id, "it has no version", s.days, policy, next(reports)) for s in found.strays]
     here = stages(store)
     on_disk = litter(store, here, reachable(here, found.needed | _keys(recipes)), policy.days)
     if not found.kept and not found.needed and {item.kind for item in on_disk} & {"stage", "artifact"}:
@@ -86,6 +92,10 @@ def make_plan(policy: "Policy", recipes: tuple[Path, ...], store: Store) -> Plan
             "is this the right registry?"
         )
     return Plan(policy, (*versions, *runs, *on_disk), found)
+
+
+def _old(kind: Kind, what: str, why: str, days: float, policy: "Policy", size: int) -> Item:
+    return Item(kind, what, why, round(days, 2), policy.days, size)
 
 
 def apply(plan: Plan, recipes: tuple[Path, ...], store: Store) -> Report:
@@ -123,4 +133,4 @@ def _alone(store: Store) -> "Iterator[None]":
         with FileLock(store.root / "gc.lock", timeout=0):
             yield
     except Timeout:
-        raise ZooError(f"another collection of {store.root} runs; wait until it has ended") from None
+        raise BusyError(f"another collection of {store.root} runs; wait until it has ended") from None

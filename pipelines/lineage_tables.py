@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 from rich.tree import Tree
 
 from pipelines.lineage import Lineage, Node
 from pipelines.show import answers, evidence_table, field_table
 from zoo.card import story
 from zoo.provenance import Provenance
+from zoo.size import LegalSizes
 
 SHORT = 12
 """Digits of a digest that people read."""
@@ -16,8 +17,7 @@ SHORT = 12
 
 def print_learngene(content: dict[str, Any]) -> None:
     """Print what `verbs.describe_learngene` found."""
-    rest = {name: value for name, value in content.items() if name not in ("cost", "provenance", "evidence", "lineage")}
-    answers.print(field_table(rest))
+    answers.print(field_table(_facts(content)))
     if "provenance" in content:
         answers.print(field_table(story(Provenance.model_validate(content["provenance"]))))
     if content.get("evidence"):
@@ -26,12 +26,38 @@ def print_learngene(content: dict[str, Any]) -> None:
         answers.print(tree_of(Lineage.model_validate(content["lineage"])))
 
 
+def _facts(content: dict[str, Any]) -> dict[str, Any]:
+    """What a learngene is, a row each; what it does not have is left out."""
+    size, method = content["size"], content["method"]
+    options = ", ".join(f"{name} {value}" for name, value in method.items() if name != "name")
+    rows = {
+        "learngene": f"{content['name']}:{content['version']}" if "name" in content else None,
+        "aliases": content.get("aliases"),
+        "registered": content.get("created"),
+        "digest": content["digest"],
+        "family": content["family"],
+        "method": f"{method['name']} ({options})" if options else method["name"],
+        "made at": ", ".join(f"{name} {value}" for name, value in size.items()),
+        "gives": str(LegalSizes.model_validate(content["legal"])),
+        "numbers held": content["parameters"],
+        "model of that size": f"{content['model_parameters']:,} parameters, {content['model_flops']:,} FLOPs",
+        "config": content["config"],
+        "preprocessing": content["preprocessing"],
+        "tokenizer": content["tokenizer"],
+        "made of": content["parents"],
+        "scores": {name: value for name, value in content.get("metrics", {}).items() if name != "parameters"},
+        **{f"tag {name}": text for name, text in content.get("tags", {}).items()},
+        "place": content.get("uri"),
+    }
+    return {name: value for name, value in rows.items() if value not in (None, [], {})}
+
+
 def tree_of(lineage: Lineage) -> Tree:
     """The learngene, with what it was made from and what was made from it."""
     root = Tree(_label(lineage.learngene))
     for title, nodes in (("made from", lineage.origins), ("made from it", lineage.children)):
         if nodes:
-            _grow(root.add(f"[dim]{title}[/]"), nodes)
+            _grow(root.add(Text(title, "dim")), nodes)
     return root
 
 
@@ -40,10 +66,13 @@ def _grow(branch: Tree, nodes: tuple[Node, ...]) -> None:
         _grow(branch.add(_label(node)), node.of)
 
 
-def _label(node: Node) -> str:
-    digest = f" [cyan]{node.digest[:SHORT]}[/]" if node.digest else ""
+def _label(node: Node) -> Text:
+    named = ((node.name, "bold"), (node.digest[:SHORT] if node.digest else "", "cyan"))
+    label = Text(node.kind)
+    for text, style in named:
+        label.append(f" {text}" if text else "", style)
     facts = ", ".join(f"{name} {_text(name, value)}" for name, value in node.facts.items())
-    return f"{node.kind} [bold]{escape(node.name)}[/]{digest}" + (f"\n[dim]{escape(facts)}[/]" if facts else "")
+    return label.append(f"\n{facts}" if facts else "", "dim")
 
 
 def _text(name: str, value: object) -> str:

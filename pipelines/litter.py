@@ -5,6 +5,7 @@ puts back. A process that is killed in between leaves names from which the next 
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -30,6 +31,14 @@ PULLED = ("learngenes", "ready")
 """Of the node's cache, by digest. What else is there bounds itself, or is small."""
 DIGITS = 64
 """Of a key or a digest."""
+OURS = re.compile(
+    rf"""\.(
+        [0-9a-f]{{{DIGITS}}}(\.[\w.]+)?  # a stage, an artifact or a file of a cache on its way in or out
+        | (doctor|fetched)\.\w+(\.gone)? | probe-[0-9a-f]{{32}}(\.gone)?  # what trials and downloads left
+    )""",
+    re.VERBOSE | re.ASCII,
+)
+"""The dotted names that we make. Any other is somebody else's: snapshots of a file system, a mount point, a trash."""
 
 Kind = Literal["version", "run", "stage", "work", "artifact", "leftover", "cache"]
 
@@ -93,6 +102,22 @@ def litter(store: Store, found: dict[str, Stage], used: frozenset[str], days: fl
 
 def remove(item: Item, store: Store, is_named: Callable[[tuple[str, ...]], bool]) -> str | None:
     """Remove what lies on a disk, unless somebody uses it or names it by now; why it stays, or None."""
+    try:
+        return _remove_unused(item, store, is_named)
+    except OSError as error:  # a mount point, somebody else's files: the next one is no worse for it
+        return f"it cannot be deleted: {error.strerror or error}"
+
+
+def recover(store: Store) -> None:
+    """Put back what a collection that was killed had only put aside."""
+    for folder in _places(store):
+        for path in _dotted(folder):
+            original = path.with_name(path.name[1:].removesuffix(ASIDE))
+            if path.name.endswith(ASIDE) and not original.exists():
+                path.rename(original)
+
+
+def _remove_unused(item: Item, store: Store, is_named: Callable[[tuple[str, ...]], bool]) -> str | None:
     path = Path(item.what)
     if item.kind in ("stage", "work"):
         lease = claim(store.root, path.name, WorkSpaces(store.root / "work" / path.name).used(), store.ttl)
@@ -109,15 +134,6 @@ def remove(item: Item, store: Store, is_named: Callable[[tuple[str, ...]], bool]
         except Timeout:
             return "somebody pulls it"
     return _remove(item, store, is_named)
-
-
-def recover(store: Store) -> None:
-    """Put back what a collection that was killed had only put aside."""
-    for folder in _places(store):
-        for path in _dotted(folder):
-            original = path.with_name(path.name[1:].removesuffix(ASIDE))
-            if path.name.endswith(ASIDE) and not original.exists():
-                path.rename(original)
 
 
 def _remove(item: Item, store: Store, is_named: Callable[[tuple[str, ...]], bool]) -> str | None:
@@ -210,7 +226,8 @@ def _named(folder: Path) -> list[Path]:
 
 
 def _dotted(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if path.name.startswith(".") and not path.name.endswith(".lock")]
+    """What we left half-done, locks left out."""
+    return [path for path in _entries(folder) if OURS.fullmatch(path.name) and not path.name.endswith(".lock")]
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -210,10 +210,10 @@ def export_model(folder: Path, out: Path) -> float:
 
 
 def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: str) -> "Entry":
-    """Condense a checkpoint folder into the store and register it as the champion of `name`."""
+    """Condense a checkpoint folder into the store and register it as champion, or candidate if it has a gate."""
+    from pipelines.promotion import choose, gate_tags
     from pipelines.provenance import write_by_hand
     from pipelines.store import Store
-    from registry.promote import set_alias
     from registry.register import check_name
     from registry.register import register as register_entry
 
@@ -224,8 +224,8 @@ def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: s
     place = Store.default().root / "learngenes" / learngene.digest
     learngene.save(place)
     sha = write_by_hand(place, monotonic() - began)
-    entry = register_entry(place, name, metrics={}, tags={"made-by": "condense", "provenance": sha})
-    return set_alias(name, "champion", entry.version)
+    tags = {"made-by": "condense", "provenance": sha, **gate_tags(name)}
+    return choose(register_entry(place, name, metrics={}, tags=tags))
 
 
 def head_fields(options: tuple[str, ...]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from registry.entries import CHAMPION
-from registry.gate import gate_of
+from registry.gate import TAG, gate_of
 from registry.history import CANDIDATE, settle
 from zoo.errors import GateRefusedError, ZooError
 
@@ -37,6 +37,16 @@ def choose(entry: "Entry") -> "Entry":
     if _is_decided(entry):
         return find_entry(entry.ref)
     return set_alias(entry.name, CANDIDATE if gate_of(entry) else CHAMPION, entry.version)
+
+
+def gate_tags(name: str) -> dict[str, str]:
+    """The gate of a name (that of its champion, else of its newest), as the tag of a version that no recipe makes."""
+    from registry.entries import versions
+
+    found = versions(name)
+    champion = next((entry for entry in found if CHAMPION in entry.aliases), None)
+    last = champion or max(found, key=lambda entry: entry.version, default=None)
+    return {TAG: last.tags[TAG]} if last and TAG in last.tags else {}
 
 
 def judge_candidates(entries: "Collection[Entry]", bench: str) -> Judged:

@@ -65,7 +65,7 @@ def short(why: str) -> str:
 def _print_row(row: "Row") -> None:
     if row.state != "running":
         text = short(row.why) if row.why else row.entry or scores_text(row.scores)
-        messages.print(f"{row.name}: {row.state} {text}".rstrip(), highlight=False, markup=False)
+        messages.print(f"{row.name}: {row.state} {text}".rstrip(), highlight=False)
 
 
 def _name(header: str) -> Column:

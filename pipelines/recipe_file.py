@@ -10,7 +10,7 @@ from pipelines.profile import apply_profile
 from pipelines.recipe import Recipe
 from pipelines.recipe_checks import mistakes
 from pipelines.recipe_stages import Loc
-from pipelines.yaml_source import YamlSource
+from pipelines.yaml_source import YamlSource, follows
 from zoo.errors import BadInputError
 
 UNRESOLVED = "default_factory_not_called"
@@ -33,18 +33,12 @@ def load_recipe(
         recipe = Recipe.model_validate(source.content)
     except ValidationError as error:
         found = [dict(mistake) for mistake in error.errors() if mistake["type"] != UNRESOLVED]
-        lines = [_explain(source, mistake) for mistake in found if not _follows(mistake, found)]
+        lines = [_explain(source, mistake) for mistake in found if not follows(mistake, found)]
         raise BadInputError("\n".join(lines)) from error
     lines = [f"{source.place(loc)}: {'.'.join(map(str, loc))}: {text}" for loc, text in mistakes(recipe)]
     if lines:
         raise BadInputError("\n".join(dict.fromkeys(lines)))
     return recipe.was_written(source.text, (*quick, *overrides))
-
-
-def _follows(mistake: dict[str, Any], found: list[dict[str, Any]]) -> bool:
-    """Whether pydantic only misses what it could not read: a list is too short because its entries are wrong."""
-    loc = mistake["loc"]
-    return mistake["type"] == "too_short" and any(other["loc"][: len(loc)] == loc != other["loc"] for other in found)
 
 
 def _explain(source: YamlSource, mistake: dict[str, Any]) -> str:

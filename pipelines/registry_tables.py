@@ -46,8 +46,7 @@ def history_table(events: "Sequence[Event]") -> Table:
     table = Table("#", "when (UTC)", "who", "what", "from", "to", "outcome", "why", box=SIMPLE_HEAD)
     for event in events:
         record = event.record
-        failed = [f"{row.size}: {row.fails}" for verdict in record.verdicts for row in verdict.failed]
-        why = "\n".join([*([record.reason] if record.reason else []), *failed])
+        why = "\n".join([*([record.reason] if record.reason else []), *record.failures])
         before = str(record.before) if record.before else "-"
         when, outcome = f"{event.when:%Y-%m-%d %H:%M:%S}", Text(event.outcome, STYLES[event.outcome])
         table.add_row(str(event.number), when, record.who, record.action, before, str(record.to), outcome, why)

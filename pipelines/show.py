@@ -35,10 +35,10 @@ STYLES = {
     "cancelled": "red",
 }
 
-messages = Console(stderr=True)
+messages = Console(stderr=True, markup=False, emoji=False)
 """Everything that is not the answer: progress, warnings, errors."""
-answers = Console()
-"""The answer of a verb."""
+answers = Console(markup=False, emoji=False)
+"""The answer of a verb. What people wrote, `[...]` and `:...:` too, is shown as it is; what has a style is a `Text`."""
 
 
 def stage_table(rows: Sequence[StageStatus]) -> Table:
@@ -161,7 +161,10 @@ def data_table(checked: "Checked") -> Table:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr for work in this process; it is called with what is done, of how much."""
+    """A bar on stderr for work in this process, if somebody watches; it is called with what is done, of how much."""
+    if not messages.is_terminal:
+        yield lambda done, of: None
+        return
     with ProgressDisplay(console=messages, transient=True) as display:
         task = display.add_task(what, total=None)
         yield lambda done, of: display.update(task, completed=done, total=of)

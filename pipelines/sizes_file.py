@@ -88,10 +88,4 @@ def load_sizes(path: Path, source: Architecture, legal: LegalSizes) -> dict[str,
 
 
 def _explain(text: YamlSource, mistake: Mapping[str, Any]) -> str:
-    loc, said = mistake["loc"], str(mistake["msg"]).removeprefix("Value error, ")
-    if mistake["type"] == "extra_forbidden":
-        fields = Wanted.model_fields if len(loc) > 1 else SizesFile.model_fields
-        said = f"unknown field; legal fields: {', '.join(fields)}"
-    elif not isinstance(mistake["input"], dict | list):
-        said += f" (got {mistake['input']!r})"
-    return f"{text.place(loc)}: {'.'.join(map(str, loc))}: {said}"
+    return text.explain(mistake, Wanted.model_fields if len(mistake["loc"]) > 1 else SizesFile.model_fields)

@@ -118,7 +118,7 @@ def follow_job(job: str, address: str) -> "JobStatus":
         for line in jobs.follow(job):
             before = {name: (row.state, row.holder) for name, row in told.stages.items()}
             if not told.hear(line):
-                messages.print(line, highlight=False, markup=False)
+                messages.print(line, highlight=False)
                 continue
             rows[:] = told.stages.values()
             for row in rows:

@@ -1,5 +1,6 @@
 """YAML as plain values, and the line on which each value stands."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,15 @@ class YamlSource:
                 line = node.start_mark.line + 1
         return f"{self.path}:{line}"
 
+    def explain(self, mistake: Mapping[str, Any], fields: Iterable[str]) -> str:
+        """A line about a mistake that pydantic found; `fields` are legal where an unknown one stands."""
+        loc, said = mistake["loc"], str(mistake["msg"]).removeprefix("Value error, ")
+        if mistake["type"] == "extra_forbidden":
+            said = f"unknown field; legal fields: {', '.join(fields)}"
+        elif not isinstance(mistake["input"], dict | list):
+            said += f" (got {mistake['input']!r})"
+        return ": ".join([self.place(loc), *([".".join(map(str, loc))] if loc else []), said])
+
     def _plain(self, node: yaml.Node | None) -> Any:
         """The value of a node. What an alias repeats is a copy, so that `--set` changes one place only."""
         if isinstance(node, yaml.MappingNode):
@@ -91,3 +101,9 @@ class YamlSource:
                 raise BadInputError(f"{option} {text!r}: {part!r} holds a single value, it has no field {last!r}")
         at[last] = parsed
         self._set[path] = option
+
+
+def follows(mistake: dict[str, Any], found: list[dict[str, Any]]) -> bool:
+    """Whether pydantic only misses what it could not read: a list is too short because its entries are wrong."""
+    loc = mistake["loc"]
+    return mistake["type"] == "too_short" and any(other["loc"][: len(loc)] == loc != other["loc"] for other in found)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.entries import CHAMPION
 from registry.evidence import SPEED_UP, Evidence, evidence_of
+from registry.history import CANDIDATE
 from registry.mirror_file import Shelved
 from zoo.errors import BadInputError
 from zoo.files import canonical_json
@@ -67,6 +69,7 @@ class Columns:
     shape: NDArray[np.int64]
     about: NDArray[np.int64]
     created: NDArray[np.float64]
+    standing: NDArray[np.int64]  # 0: the champion, 2: the candidate, which was refused or waits for its gate, 1: others
     owner: NDArray[np.int64]
     bench: NDArray[np.int64]
     own: NDArray[np.bool_]  # whether the bench is that of the recipe that made the entry
@@ -108,6 +111,7 @@ def parse(shelved: Shelved, words: Vocabulary) -> Columns:
         shape=_ints(words.shapes.number(shape) for shape in shapes),
         about=_ints(words.about.number(_about(entry)) for entry in raw),
         created=np.array([datetime.fromisoformat(entry["created"]).timestamp() for entry in raw]),
+        standing=_ints(standing(entry["aliases"]) for entry in raw),
         owner=_ints(i for i, _ in rows),
         bench=_ints(words.benches.number(row.bench) for _, row in rows),
         own=np.array([row.bench == raw[i]["tags"].get("recipe") for i, row in rows], dtype=bool),
@@ -118,6 +122,11 @@ def parse(shelved: Shelved, words: Vocabulary) -> Columns:
         score=np.array([row.numbers.get(metric, np.nan) for (_, row), metric in zip(rows, metrics, strict=True)]),
         speed_up=np.array([row.numbers.get(SPEED_UP, np.nan) for _, row in rows], dtype=float),
     )
+
+
+def standing(aliases: Sequence[str]) -> int:
+    """Where a version with these aliases stands among those that are as good: the champion first."""
+    return 0 if CHAMPION in aliases else 2 if CANDIDATE in aliases else 1
 
 
 def _shape(entry: dict[str, Any]) -> str:

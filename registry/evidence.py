@@ -38,6 +38,11 @@ class Evidence(BaseModel):
         names = self.numbers.keys() - {SPEED_UP, CENSORED, SCRATCH, REFERENCE}
         return min(names, default=None)
 
+    @property
+    def score(self) -> float | None:
+        """What was measured of it."""
+        return self.numbers[self.metric] if self.metric else None
+
 
 def evidence_of(metrics: Mapping[str, float]) -> list[Evidence]:
     """The evidence among the numbers of an entry, by bench, start and size."""

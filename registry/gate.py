@@ -1,7 +1,6 @@
 """`Gate`: what a version must have shown to become the champion. A version keeps its recipe's as a tag."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
@@ -89,14 +88,6 @@ def judge(gate: Gate, candidate: Entry, champion: Entry | None) -> Verdict:
 def gate_of(entry: Entry) -> Gate | None:
     """The gate that the recipe of a version gave it. Raises `BadInputError` if the tag is not one."""
     return parse_gate(yaml.safe_load(entry.tags[TAG]), f"{entry.ref}, tag {TAG!r}") if TAG in entry.tags else None
-
-
-def load_gate(path: Path) -> Gate:
-    """A gate from a YAML file. Raises `BadInputError` naming the field."""
-    try:
-        return parse_gate(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInputError(f"--gate: {path} cannot be read ({error})") from error
 
 
 def parse_gate(content: Any, place: str) -> Gate:

@@ -7,6 +7,7 @@ counts came in between: of two promoters who looked at the same state the first 
 that it lost. The aliases `champion`, `previous` and `candidate` are what the log says; whoever finds others sets them.
 """
 
+import getpass
 import logging
 import os
 import socket
@@ -60,6 +61,13 @@ class Record(BaseModel):
     def refused(self) -> bool:
         """Whether a gate said no."""
         return any(verdict.failed for verdict in self.verdicts)
+
+    @property
+    def failures(self) -> list[str]:
+        """What did not hold, a line a size; of two gates the first is that of the recipe."""
+        gates = ("the recipe's gate: ", "--gate: ") if len(self.verdicts) == 2 else ("",)
+        judged = zip(gates, self.verdicts, strict=False)
+        return [f"{gate}{row.size}: {row.fails}" for gate, verdict in judged for row in verdict.failed]
 
 
 class Event(BaseModel):
@@ -169,7 +177,10 @@ def describe(event: Event) -> str:
 
 def me() -> str:
     """Who acts: the user of the server if there is one, else of the system, and the host."""
-    user = os.environ.get("MLFLOW_TRACKING_USERNAME") or os.environ.get("USER") or str(os.getuid())
+    try:
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
 
 

@@ -1,11 +1,10 @@
 """Which version is the champion: promoted through gates, rolled back in a second, all of it in a log."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from registry.entries import CHAMPION, Entry, find_entry
-from registry.gate import Gate, Row, gate_of, judge
+from registry.entries import CHAMPION, Entry, find_entry, find_version
+from registry.gate import Gate, gate_of, judge
 from registry.history import PREVIOUS, Action, Event, Record, State, append, me, read_state, settle
 from registry.refs import parse_alias, parse_name, parse_ref
 from registry.server import connect
@@ -44,18 +43,20 @@ def promote(ref: str, gate: Gate | None = None, reason: str = "") -> Entry:
         record = _record(client, state, "promote", entry, reason).model_copy(update={"verdicts": verdicts})
         append(client, name, record)
     if record.refused:
-        failed = [row for verdict in verdicts for row in verdict.failed]
-        raise GateRefusedError(_refusal(entry, before, failed))
+        kept = f"{before.ref} stays the champion" if before else "there is no champion yet"
+        raise GateRefusedError(f"{entry.ref} is refused, {kept}: {'; '.join(record.failures)}")
     return find_entry(entry.ref)
 
 
 def rollback(name: str, reason: str = "") -> Entry:
     """Make the champion before this one the champion again; as often as there were champions.
 
-    Raises `NotFoundError` if there was none or it is gone, `ZooError` if another promotion was faster.
+    Raises `NotFoundError` for an unknown name and if there was none or it is gone, `ZooError` if another promotion was
+    faster.
     """
+    find_version(parse_name(name))
     with connect() as client:
-        state = settle(client, parse_name(name))
+        state = settle(client, name)
         champions = state.champions if state.last else _champions(client, name)
         if len(champions) < 2:
             raise NotFoundError(f"{name}: there was no champion before this one; see `zoo history {name}`")
@@ -132,9 +133,3 @@ def _champions(client: "MlflowClient", name: str) -> tuple[int, ...]:
     """The champions of a name without a history, by its aliases."""
     aliases = client.get_registered_model(name).aliases
     return tuple(int(aliases[alias]) for alias in (PREVIOUS, CHAMPION) if alias in aliases)
-
-
-def _refusal(entry: Entry, champion: Entry | None, failed: Sequence[Row]) -> str:
-    kept = f"{champion.ref} stays the champion" if champion else "there is no champion yet"
-    rows = "; ".join(f"{row.size}: {row.fails}" for row in failed)
-    return f"{entry.ref} is refused, {kept}: {rows}"

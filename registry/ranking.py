@@ -47,13 +47,15 @@ class Ranking:
         fills = self._fills(rows, question)
         if fills:
             rows = rows[[fills[shape] is not None for shape in self._all.shape[rows]]]
-        values, shares = self._values(question, fills)[rows], self._shares(fills)[rows]
+        values, scores = (column[rows] for column in self._numbers(question, fills))
+        shares = self._shares(fills)[rows]
         if question.order_by == "newest":
             values = self._all.created[rows]
         elif question.order_by == "fill":
             values = shares
         worst = np.isnan(values)
-        keys = (-self._all.created[rows], -shares, np.where(worst, 0.0, -values), worst)
+        ties = -self._all.created[rows], -shares, self._all.standing[rows], -scores  # the last one decides first
+        keys = (*ties, np.where(worst, 0.0, -values), worst)
         return Ordered(rows[np.lexsort(keys)], fills)
 
     def entry(self, row: int) -> Entry:
@@ -71,9 +73,18 @@ class Ranking:
     def evidence(self, row: int, question: Question, size: Fill | None) -> list[Evidence]:
         """What was measured for a question on models of the entry in a row, the nearest size first."""
         part = slice(*np.searchsorted(self._all.owner, [row, row + 1]))
-        distances = self._distances(question, {self.shape(row): size} if size else {}, part)
-        usable = np.flatnonzero(self._usable(question, part))
-        return [self._all.evidence[part][i] for i in usable[np.argsort(distances[usable], kind="stable")]]
+        nearest = self._nearest(question, {self.shape(row): size} if size else {}, part)
+        return [self._all.evidence[part][i] for i in nearest]
+
+    @property
+    def families(self) -> list[str]:
+        """Those of the entries."""
+        return self._words.families.texts
+
+    @property
+    def methods(self) -> list[str]:
+        """Those of the entries."""
+        return self._words.methods.texts
 
     @property
     def uncounted(self) -> list[str]:
@@ -113,17 +124,33 @@ class Ranking:
             share[shape] = (found.of_parameters or found.of_flops or 0.0) if found else 0.0
         return share[self._all.shape] if len(self._all.raw) else np.empty(0)
 
-    def _values(self, question: Question, fills: dict[int, Fill | None]) -> Floats:
-        """For every entry the number that orders it, measured at the nearest size; NaN where nothing was measured."""
-        values, usable = np.full(len(self._all.raw), np.nan), np.flatnonzero(self._usable(question))
-        nearest = usable[np.argsort(-self._distances(question, fills)[usable], kind="stable")]
-        values[self._all.owner[nearest]] = self._number(question)[nearest]  # the last one that is written stays
-        return values
+    def _numbers(self, question: Question, fills: dict[int, Fill | None]) -> tuple[Floats, Floats]:
+        """For every entry the number that orders it, measured at the nearest size, and the score beside it.
+
+        NaN and -inf where nothing was measured.
+        """
+        values, scores = np.full(len(self._all.raw), np.nan), np.full(len(self._all.raw), -np.inf)
+        nearest = self._nearest(question, fills)[::-1]  # the last one that is written stays
+        values[self._all.owner[nearest]] = self._number(question)[nearest]
+        scores[self._all.owner[nearest]] = self._scores()[nearest]
+        return values, scores
+
+    def _nearest(self, question: Question, fills: dict[int, Fill | None], part: slice = ALL) -> Ints:
+        """The rows of evidence that speak to a question, the nearest size first, of equally near ones the best."""
+        usable = np.flatnonzero(self._usable(question, part))
+        keys = -self._scores(part), -self._number(question, part), self._distances(question, fills, part)
+        return usable[np.lexsort([key[usable] for key in keys])]
+
+    def _scores(self, part: slice = ALL) -> Floats:
+        """What was scored, the larger the better; -inf where nothing was."""
+        losses = np.array([lower_is_better(name) for name in self._words.metrics.texts] or [False])
+        scores = np.where(losses[self._all.metric[part]], -1.0, 1.0) * self._all.score[part]
+        return np.where(np.isnan(scores), -np.inf, scores)
 
     def _usable(self, question: Question, part: slice = ALL) -> Bools:
         """Which rows of evidence speak to a question."""
         columns, words = self._all, self._words
-        usable = ~np.isnan(self._number(question, part))
+        usable = np.isfinite(self._number(question, part))
         if question.metric is not None:
             usable &= columns.metric[part] == words.metrics.numbers.get(question.metric, -1)
         if question.task is not None:
@@ -134,10 +161,7 @@ class Ranking:
 
     def _number(self, question: Question, part: slice = ALL) -> Floats:
         """What a row of evidence says, the larger the better."""
-        if question.order_by != "metric":
-            return self._all.speed_up[part]
-        score = self._all.score[part]
-        return -score if lower_is_better(question.metric or "") else score
+        return self._scores(part) if question.order_by == "metric" else self._all.speed_up[part]
 
     def _distances(self, question: Question, fills: dict[int, Fill | None], part: slice = ALL) -> Floats:
         """How far each row of evidence is from the size asked for, in log parameters; without one, the best first."""

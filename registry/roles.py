@@ -25,7 +25,7 @@ def grant(user: str, role: str, name: str) -> dict[str, str]:
     """Give a user of the server a role of `name`, in the place of any other; what is permitted now, by resource.
 
     The name and its history are made if they are not there: who makes one in MLflow may do everything with it. A user
-    who has more on the experiment, for another name, keeps it.
+    who needs more on the experiment, for another name, keeps it.
 
     Raises `BadInputError` for what is no role and for an SQLite file, `NotFoundError` for an unknown user,
     `RoleError` unless we are an administrator.
@@ -48,8 +48,9 @@ def grant(user: str, role: str, name: str) -> dict[str, str]:
             unless_there(lambda model=model: client.create_registered_model(model))
         places = [("experiment", experiment.experiment_id), *(("registered_model", model) for model in models)]
         wanted = list(PERMISSIONS[role])
-        has = _permission(uri, user, places[0])
-        wanted[0] = has if has in LEVELS and LEVELS.index(has) > LEVELS.index(wanted[0]) else wanted[0]
+        if _keeps(uri, user, name, places[0][1]):
+            has = _permission(uri, user, places[0])
+            wanted[0] = max(has, wanted[0], key=LEVELS.index) if has in LEVELS else wanted[0]
         for (kind, place), permission in zip(places, wanted, strict=True):
             what = {"username": user, "resource_type": kind, "resource_id": place}
             try:
@@ -60,6 +61,17 @@ def grant(user: str, role: str, name: str) -> dict[str, str]:
                 _call(uri, "POST", f"{ROUTE}/revoke", json=what)
                 _call(uri, "POST", f"{ROUTE}/grant", json=what | {"permission": permission})
     return dict(zip((EXPERIMENT, *models), wanted, strict=True))
+
+
+def _keeps(uri: str, user: str, name: str, experiment: str) -> bool:
+    """Whether what a user has on the experiment is not for `name` alone: another name is theirs, or they own it."""
+    found = _call(uri, "GET", f"{ROUTE}/list", params={"username": user}).json()["permissions"]
+    has = {(row["resource_type"], row["resource_pattern"]): row["permission"] for row in found}
+    names = {place for kind, place in has if kind == "registered_model" and OWN not in place and place != name}
+    promoter = PERMISSIONS["promoter"][1:]
+    roles = [tuple(has.get(("registered_model", model)) for model in (each, f"{each}{OWN}history")) for each in names]
+    builds = any(role[0] in ("EDIT", "MANAGE") and role != promoter for role in roles)
+    return builds or has.get(("experiment", experiment)) == "MANAGE"
 
 
 def _permission(uri: str, user: str, place: tuple[str, str]) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Order = Literal["speedup", "metric", "fill", "newest"]
 _log = logging.getLogger(__name__)
+CALLED = {"parameters": "max_params", "flops": "max_flops", "latency": "max_latency"}
+"""What fields of a question are called in `find`; messages have these names in backquotes."""
 TRIES = 5  # how often names of an answer may change while we look
 
 
@@ -54,15 +56,15 @@ class Question(BaseModel):
     @model_validator(mode="after")
     def _sound(self) -> "Question":
         if self.order_by == "metric" and self.metric is None:
-            raise ValueError("order_by: 'metric' needs metric (accuracy, eval_loss)")
+            raise ValueError("`order_by`: 'metric' needs `metric` (accuracy, eval_loss)")
         if self.order_by == "fill" and self.parameters is None and self.flops is None:
-            raise ValueError("order_by: 'fill' needs a budget (max_params or max_flops)")
+            raise ValueError("`order_by`: 'fill' needs a budget (`max_params` or `max_flops`)")
         if self.latency and self.parameters is None and self.flops is None:
             raise ValueError(
-                "max_latency needs max_params or max_flops as well: sizes without an end cannot be measured"
+                "`max_latency` needs `max_params` or `max_flops` as well: sizes without an end cannot be measured"
             )
         if self.latency and self.size:
-            raise ValueError("max_latency chooses a size; leave out size")
+            raise ValueError("`max_latency` chooses a size; leave out `size`")
         return self
 
 
@@ -87,7 +89,10 @@ class Found(BaseModel):
 
 
 class Page(BaseModel):
-    """One page of the answer. `total` counts all pages; None where latency decides, page by page."""
+    """One page of the answer. `total` counts all pages; None where latency decides, page by page.
+
+    order_by: as in the question, with the metric that orders it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,6 +100,8 @@ class Page(BaseModel):
     total: int | None
     page: int
     limit: int
+    order_by: Order
+    metric: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
@@ -120,7 +127,8 @@ def find(
     """The learngenes that answer a question, best first; fields as in `Question`, `max_latency` in seconds.
 
     Order: evidence before none; then the best speed-up (or metric, or share of the budget, or the newest); then the
-    fuller budget; then the newer entry. What other processes promoted, registered or deleted before is seen.
+    better score beside it, the champion before others and these before a candidate, the fuller budget, the newer
+    entry. What other processes promoted, registered or deleted before is seen.
     Raises `BadInputError` for an illegal question, `NotFoundError` if the registry does not answer.
     """
     try:
@@ -143,7 +151,7 @@ def find(
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         text = first["msg"].removeprefix("Value error, ")
-        raise BadInputError(f"{field}: {first['input']!r}: {text}" if field else text) from error
+        raise BadInputError(f"`{CALLED.get(field, field)}`: {first['input']!r}: {text}" if field else text) from error
     return answer(question)
 
 
@@ -154,12 +162,26 @@ def answer(question: Question) -> Page:
         for _ in range(TRIES):
             mirror.refresh(connected)
             ranking = _ranking(mirror)
+            _check_known(ranking, question)
             page = _page(ranking, question)
             if mirror.check(connected, {found.entry.name for found in page.found}):
                 _warn(ranking, question)
                 warn_of_unsigned([found.entry for found in page.found])
                 return page
     raise ZooError(f"the registry changed {TRIES} times while it was asked; ask again")
+
+
+def _check_known(ranking: "Ranking", question: Question) -> None:
+    """Raise `BadInputError` for a family or a method that neither this package nor the registry has."""
+    from zoo.families import FAMILIES
+    from zoo.methods import METHODS
+
+    for field, asked, ours, there in (
+        ("family", question.family, FAMILIES, ranking.families),
+        ("method", question.method, METHODS, ranking.methods),
+    ):
+        if asked is not None and asked not in {*ours, *there}:
+            raise BadInputError(f"`{field}`: {asked!r} is not known; legal values: {known({*ours, *there})}")
 
 
 def _page(ranking: "Ranking", question: Question) -> Page:
@@ -171,7 +193,8 @@ def _page(ranking: "Ranking", question: Question) -> Page:
     else:
         chosen, total = _fast(ranking, question, rows, first + question.limit)[first:], None
     found = tuple(_found(ranking, question, row, fill) for row, fill in chosen)
-    return Page(found=found, total=total, page=question.page, limit=question.limit)
+    told = {"page": question.page, "limit": question.limit, "order_by": question.order_by, "metric": question.metric}
+    return Page(found=found, total=total, **told)
 
 
 def _fast(ranking: "Ranking", question: Question, rows: Sequence[int], wanted: int) -> "list[tuple[int, Fill | None]]":

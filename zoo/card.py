@@ -140,7 +140,8 @@ def _origin(provenance: Provenance) -> list[str]:
 
 def story(provenance: Provenance) -> dict[str, str]:
     """Where a learngene comes from, in a few lines; the environment is that of its last stage."""
-    lines = {"cost of all": f"{provenance.cost} ({len(provenance.stages)} stages)"}
+    count = len(provenance.stages)
+    lines = {"cost of all": f"{provenance.cost} ({count} stage{'s' if count > 1 else ''})"}
     if recipe := provenance.recipe:
         lines["recipe"] = recipe.name + (f" ({', '.join(recipe.overrides)})" if recipe.overrides else "")
     if data := provenance.data:

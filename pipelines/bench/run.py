@@ -154,6 +154,6 @@ def _progress(what: str, rows: list[StageStatus]) -> Iterator[OnChange]:
             display.update(task, completed=finished, description=f"{what}: {now}")
             if not messages.is_terminal and row.state in ("done", "failed", "elsewhere"):
                 text = f"[{finished}/{len(rows)}] {row.name}: {row.state} {scores_text(row.scores)}"
-                messages.print(text.rstrip(), highlight=False, markup=False)
+                messages.print(text.rstrip(), highlight=False)
 
         yield on_change

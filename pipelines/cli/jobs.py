@@ -100,4 +100,4 @@ def print_job(job: "JobStatus", *, as_json: bool) -> None:
         return
     show.answers.print(show.job_table([job]), show.stage_table(job.stages))
     if job.error:
-        show.messages.print(f"{job.state}: {job.error}", highlight=False, markup=False)
+        show.messages.print(f"{job.state}: {job.error}", highlight=False)

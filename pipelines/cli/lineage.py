@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Reference
+from pipelines.cli.options import Json, Reference, print_json
 
 
 def card(
@@ -13,6 +13,7 @@ def card(
     out: Annotated[
         Path | None, typer.Option(help="Write it to this folder, with the curves of its benches.", show_default=False)
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Print the model card of a learngene, with its lineage, its cost and what benches measured by now (Markdown).
 
@@ -21,6 +22,11 @@ def card(
     from pipelines import cards, show
 
     if out is None:
-        print(cards.card_of(ref), end="")
+        text = cards.card_of(ref)
+        print_json({"card": text}) if as_json else print(text, end="")
+        return
+    files = cards.write_card(ref, out)
+    if as_json:
+        print_json({"out": str(out), "files": files})
     else:
-        show.answers.print(f"{out}: {', '.join(cards.write_card(ref, out))}", highlight=False)
+        show.answers.print(f"{out}: {', '.join(files)}", highlight=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipelines.cli.options import Json, print_json
-from zoo.errors import BadInputError
+from zoo.errors import BadInputError, NotFoundError
 
 if TYPE_CHECKING:
     from pipelines.garbage import Report
@@ -39,7 +39,7 @@ def gc(
     recipes = tuple(Path(text) for text in keep or [] if text.endswith(RECIPES))
     refs = tuple(text for text in keep or [] if not text.endswith(RECIPES))
     if missing := next((path for path in recipes if not path.is_file()), None):
-        raise BadInputError(f"--keep: no recipe {missing}")
+        raise NotFoundError(f"--keep: no recipe {missing}")
     report = collect(Policy(days=days, newest=newest, champions=champions, keep=refs), recipes, dry_run=dry_run)
     if as_json:
         print_json(report.to_json())

@@ -1,5 +1,6 @@
 """The verbs that ask the registry and change what it says: find, solve, promote, rollback, history."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,6 +10,8 @@ from pipelines.cli.options import Json, print_json
 from zoo.errors import BadInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from registry import Page
     from zoo.solve import Fill, Sizes
 
@@ -55,21 +58,22 @@ def find(
     from registry.search import find as ask
     from zoo.budget import parse_count, parse_seconds
 
-    answer = ask(
-        family=family,
-        method=method,
-        task=task,
-        alias=alias,
-        tags=dict(_pair(text) for text in tag or []),
-        max_params=None if max_params is None else parse_count(max_params, "--max-params"),
-        max_flops=None if max_flops is None else parse_count(max_flops, "--max-flops"),
-        max_latency=None if max_latency is None else parse_seconds(max_latency, "--max-latency"),
-        size=None if size is None else _size(size),
-        metric=metric,
-        order_by=order_by,
-        limit=limit,
-        page=page,
-    )
+    asked = {
+        "family": family,
+        "method": method,
+        "task": task,
+        "alias": alias,
+        "tags": dict(_pair(text) for text in tag or []),
+        "max_params": None if max_params is None else parse_count(max_params, "--max-params"),
+        "max_flops": None if max_flops is None else parse_count(max_flops, "--max-flops"),
+        "max_latency": None if max_latency is None else parse_seconds(max_latency, "--max-latency"),
+        "size": None if size is None else _size(size),
+        "metric": metric,
+        "order_by": order_by,
+        "limit": limit,
+        "page": page,
+    }
+    answer = _ask(ask, asked)
     if as_json:
         print_json(answer.to_json() | ({"explain": why(answer)} if explain else {}))
         return
@@ -132,7 +136,7 @@ def promote(
 
     Example: zoo promote vit-cifar10.weit:3 --gate gate.yaml --reason "new data"
     """
-    from registry.gate import load_gate
+    from pipelines.gate_file import load_gate
     from registry.promote import promote as make_champion
 
     _print_entry(make_champion(ref, load_gate(gate) if gate else None, reason), as_json=as_json)
@@ -161,6 +165,8 @@ def history(name: Annotated[str, typer.Argument(help="NAME.", show_default=False
     events = events_of(name)
     if as_json:
         print_json([event.to_json() for event in events])
+    elif not events:
+        show.messages.print(f"{name} has no history: nothing of it was promoted, refused or rolled back")
     else:
         show.answers.print(registry_tables.history_table(events))
 
@@ -177,6 +183,17 @@ def _fills(sizes: "Sizes", budget: Any, limit: int) -> "list[Fill]":
             f"--max-latency: no legal size in the budget takes at most {budget.latency * 1000:g} ms here"
         )
     return found
+
+
+def _ask(find: "Callable[..., Page]", asked: dict[str, Any]) -> "Page":
+    """The answer; what is wrong is called by its option, and a page that is not there is wrong."""
+    try:
+        answer = find(**asked)
+    except BadInputError as error:
+        raise BadInputError(re.sub(r"`(\w+)`", lambda name: f"--{name[1].replace('_', '-')}", str(error))) from error
+    if answer.total and not answer.found:
+        raise BadInputError(f"--page: {answer.page}; the answer has {-(-answer.total // answer.limit)}")
+    return answer
 
 
 def _pair(text: str) -> tuple[str, str]:

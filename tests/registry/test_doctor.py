@@ -8,14 +8,18 @@ import time
 from collections.abc import Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import distribution
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from filelock import FileLock
 from packaging.requirements import Requirement
 
 from pipelines import cli
-from pipelines.doctor import checks, package_check, token_check, webdataset_check
+from pipelines.doctor import checks, keys_check, package_check, token_check, webdataset_check
 from pipelines.store_check import check_store
 from registry.doctor import Check, check_registry
 
@@ -138,7 +142,7 @@ def test_a_full_disk_is_a_failure(small_disk: Path) -> None:
 
 
 def test_garbage_is_a_warning_and_a_store_that_the_registry_does_not_know_a_failure(ready_home: Path) -> None:
-    left = ready_home / "store/learngenes/.half"
+    left = ready_home / "store/learngenes" / f".{'cd' * 32}.half"
     left.mkdir(parents=True)
     os.utime(left, (0, 0))
     orphans = row(checks(), "orphans")
@@ -148,6 +152,31 @@ def test_garbage_is_a_warning_and_a_store_that_the_registry_does_not_know_a_fail
     os.utime(whole, (0, 0))
     orphans = row(checks(), "orphans")
     assert (orphans.state, "is this the right registry" in orphans.found) == ("failure", True)
+
+
+def test_a_collection_that_runs_is_a_warning(ready_home: Path) -> None:
+    (ready_home / "store").mkdir()
+    with FileLock(ready_home / "store/gc.lock"):
+        orphans = row(checks(), "orphans")
+    assert (orphans.state, "another collection" in orphans.found) == ("warning", True)
+
+
+def test_every_extra_for_users_has_a_row() -> None:
+    extras = set(distribution("learngene-zoo").metadata.get_all("Provides-Extra") or ()) - {"all", "dev"}
+    assert {name.removeprefix("packages: ") for name in (row.name for row in checks()) if ": " in name} == extras
+
+
+def test_keys_that_cannot_be_read_are_a_failure_and_others_are_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ZOO_TRUSTED_KEYS", raising=False)
+    assert keys_check() == Check("trusted keys", "ok", "ZOO_TRUSTED_KEYS is not set: no signature is asked for")
+    monkeypatch.setenv("ZOO_TRUSTED_KEYS", "")
+    assert keys_check().state == "failure"
+    public = Ed25519PrivateKey.generate().public_key()
+    (tmp_path / "key.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    monkeypatch.setenv("ZOO_TRUSTED_KEYS", str(tmp_path))
+    assert (keys_check().state, keys_check().found) == ("ok", f"1 of {tmp_path}")
 
 
 def test_packages_are_compared_with_what_the_project_asks_for() -> None:

@@ -10,6 +10,7 @@ from registry_races import others_are_seen, refs
 import registry
 from registry import mirror
 from registry.entries import find_entry
+from registry.explain import explain
 from registry.promote import set_alias
 from registry.register import log_evidence, register
 from registry.server import connect
@@ -151,12 +152,12 @@ def test_an_entry_of_an_older_version_is_found_but_not_sized(
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        ({"order_by": "metric"}, "order_by: 'metric' needs metric"),
-        ({"order_by": "beauty"}, "order_by: 'beauty'"),
+        ({"order_by": "metric"}, "`order_by`: 'metric' needs `metric`"),
+        ({"order_by": "beauty"}, "`order_by`: 'beauty'"),
         ({"order_by": "fill"}, "'fill' needs a budget"),
-        ({"max_latency": 0.1}, "max_latency needs max_params or max_flops"),
-        ({"limit": 0}, "limit: 0"),
-        ({"max_params": -1}, "parameters: -1"),
+        ({"max_latency": 0.1}, "`max_latency` needs `max_params` or `max_flops`"),
+        ({"limit": 0}, "`limit`: 0"),
+        ({"max_params": -1}, "`max_params`: -1"),
     ],
 )
 def test_an_illegal_question_is_refused(question: dict[str, Any], message: str) -> None:
@@ -209,3 +210,48 @@ def test_everything_is_read_again_in_time(
     monkeypatch.setattr(mirror, "SWEEP_SECONDS", 0)
     assert refs(tags={"team": "edge"}) == ["vit:1"]
     assert find_entry("vit").tags == {"team": "edge"}
+
+
+def test_of_equal_speed_ups_the_better_score_comes_first_and_explain_says_that_they_tie(
+    measured: Callable[..., str],
+) -> None:
+    good, refused = (measured(seed, "a", **{"1x8": row(8.0, score)}) for seed, score in ((1, 0.6), (2, 0.5)))
+    set_alias("a", "champion", 1)
+    set_alias("a", "candidate", 2)
+    assert refs() == [good, refused]
+    assert explain(registry.find())[0].startswith("a:1 ties with a:2 and comes first because its score is better: ")
+    measured(3, "b", **{"1x8": {"speed_up": 8.0, "eval_loss": 2.0}})
+    measured(4, "c", **{"1x8": {"speed_up": 8.0, "eval_loss": 1.0}})
+    assert refs(metric="eval_loss")[:2] == ["c:1", "b:1"]
+
+
+def test_of_equal_evidence_the_champion_comes_first_and_the_candidate_last(measured: Callable[..., str]) -> None:
+    for seed in (1, 2, 3):
+        measured(seed, "a", **{"1x8": row(8.0)})
+    set_alias("a", "champion", 1)
+    set_alias("a", "candidate", 3)
+    assert refs() == ["a:1", "a:2", "a:3"]
+    assert "comes first because it is the champion" in explain(registry.find())[0]
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ({"order_by": "newest"}, "a:2 comes first (the newest); evidence did not order this answer"),
+        ({"limit": 1, "page": 2}, "page 2: what evidence favours stands on page 1"),
+    ],
+)
+def test_explain_claims_no_evidence_where_none_decided(
+    measured: Callable[..., str], question: dict[str, Any], said: str
+) -> None:
+    for seed in (1, 2):
+        measured(seed, "a", **{"1x8": row(9.0 - seed)})
+    assert explain(registry.find(**question))[0] == said
+
+
+def test_the_evidence_that_is_shown_is_the_evidence_that_orders(measured: Callable[..., str], tmp_path: Path) -> None:
+    measured(1, "a", "x", **{"1x8": row(5.0)})
+    log_evidence(find_entry("a:1"), {"bench/y/front/1x8/speed_up": 9.0}, tmp_path / "report", "bench/y")
+    measured(2, "b", "x", **{"1x8": row(7.0)})
+    found = registry.find(size=(1, 8)).found
+    assert [(each.entry.ref, each.evidence[0].numbers["speed_up"]) for each in found] == [("a:1", 9.0), ("b:1", 7.0)]

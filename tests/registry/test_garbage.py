@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from registry.entries import Entry, find_entry, list_entries
 from registry.garbage import Policy
 from registry.promote import promote, rollback, set_alias
 from registry.pull import pull
-from registry.register import register
+from registry.register import log_evidence, register
 from registry.server import connect, registries
 from zoo.errors import BadInputError, NotFoundError, ZooError
+from zoo.files import atomic_folder
 
 MakeLearngene = Callable[..., Path]
 POLICY = Policy(days=10, newest=1)
@@ -79,6 +81,21 @@ class Place:
 @pytest.fixture
 def place(ready_home: Path, learngene: MakeLearngene) -> Place:
     return Place(ready_home, learngene)
+
+
+@pytest.fixture
+def mount() -> Iterator[Callable[[Path], None]]:
+    """Lets a folder be a mount point; skipped where we may not mount."""
+    places: list[Path] = []
+
+    def make(place: Path) -> None:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", place], check=False).returncode:
+            pytest.skip("not allowed to mount")
+        places.append(place)
+
+    yield make
+    for place in places:
+        subprocess.run(["umount", place], check=True)
 
 
 def gone(report: Report, kind: str) -> list[str]:
@@ -245,18 +262,77 @@ def test_work_of_a_living_run_and_fresh_halves_are_left_alone(place: Place) -> N
     assert lease
     for key in (living, dead):
         (root / "work" / key / "1/checkpoints").mkdir(parents=True)
-    for half in (root / "stages/.old.x", root / "learngenes" / place.key("upload"), place.home / "cache/learngenes/.h"):
-        half.mkdir(parents=True)
+    old, half, writing = (f".{place.key(name)}.x1_y" for name in ("old", "half", "writing"))
+    for folder in (
+        root / "stages" / old,
+        root / "learngenes" / place.key("upload"),
+        place.home / "cache/learngenes" / half,
+    ):
+        folder.mkdir(parents=True)
     place.make_old()
     (root / "work" / fresh / "1").mkdir(parents=True)
-    (root / "learngenes/.being-written").mkdir()
+    (root / "learngenes" / writing).mkdir()
     os.utime(lease.path)
     report = collect(POLICY, dry_run=False)
-    assert sorted(gone(report, "work") + gone(report, "leftover")) == sorted([dead, ".h", ".old.x"])
+    assert sorted(gone(report, "work") + gone(report, "leftover")) == sorted([dead, half, old])
     assert gone(report, "artifact") == [place.key("upload")]
     assert sorted(path.name for path in (root / "work").iterdir()) == sorted([living, fresh])
-    assert [path.name for path in (root / "learngenes").iterdir()] == [".being-written"]
+    assert [path.name for path in (root / "learngenes").iterdir()] == [writing]
     lease.release()
+
+
+def test_dotted_names_that_are_not_ours_are_never_deleted(place: Place) -> None:
+    place.version(1)
+    others = [".snapshot", ".zfs", ".Trash-0", ".nfs00000001", ".half", ".doctor", ".git.gc", ".fetched"]
+    folders = (place.store.root, place.store.root / "stages", place.home / "cache", place.home / "cache/data")
+    for path in (folder / name for folder in folders for name in others):
+        path.mkdir(parents=True)
+    place.make_old()
+    assert collect(POLICY, dry_run=False).gone == ()
+    assert all((folder / name).is_dir() for folder in folders for name in others)
+
+
+def test_what_we_left_half_done_goes_wherever_it_lies(place: Place) -> None:
+    place.version(1)
+    data = place.home / "cache/data"
+    with pytest.raises(SystemExit), atomic_folder(data / place.key("set")) as half:
+        shutil.copytree(half, data / f"{half.name}0")  # of a process that could not clean up after itself
+        raise SystemExit
+    left = [
+        place.store.root / ".doctor.a_1b",
+        place.home / "cache/.fetched.xyz",
+        place.store.root / f".probe-{'a' * 32}",
+    ]
+    for path in left:
+        path.touch()
+    place.make_old()
+    wanted = sorted([*(path.name for path in left), f"{half.name}0"])
+    assert gone(collect(POLICY, dry_run=False), "leftover") == wanted
+    assert not any(path.exists() for path in [*left, data / f"{half.name}0"])
+
+
+def test_what_cannot_be_deleted_is_spared_with_the_reason(place: Place, mount: Callable[[Path], None]) -> None:
+    place.version(1)
+    stuck, half = (place.store.root / f"stages/.{place.key(name)}.x" for name in ("stuck", "half"))
+    for path in (stuck, half):
+        path.mkdir()
+    mount(stuck)
+    place.make_old()
+    report = collect(POLICY, dry_run=False)
+    ((item, reason),) = report.spared
+    assert (item.what, reason) == (str(stuck), "it cannot be deleted: Device or resource busy")
+    assert not half.exists()
+
+
+def test_a_dry_run_changes_nothing_in_the_store_also_after_a_killed_collection(place: Place) -> None:
+    place.version(1)
+    aside = place.folder("stage-1").with_name(f".{place.key('stage-1')}.gc")
+    place.folder("stage-1").rename(aside)
+    before = everything(place.home)
+    collect(POLICY, dry_run=True)
+    assert everything(place.home) == before
+    collect(POLICY, dry_run=False)
+    assert (aside.exists(), place.stages()) == (False, {"stage-1"})
 
 
 def test_a_run_that_takes_the_stage_up_between_plan_and_deletion_keeps_it(place: Place) -> None:
@@ -323,6 +399,19 @@ def test_pulled_learngenes_go_when_nobody_names_them(place: Place) -> None:
     assert (place.home / "cache/learngenes" / second).is_dir()
 
 
+def test_the_report_of_a_bench_goes_with_its_version_and_is_counted(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/RESULTS.md").write_bytes(bytes(3000))
+    entries = [log_evidence(place.version(seed), {}, tmp_path / "report", "bench/b") for seed in (1, 2)]
+    place.make_old()
+    reports = place.home / "registry-artifacts"
+    assert len(list(reports.rglob("RESULTS.md"))) == len(entries)
+    dry = collect(POLICY, dry_run=True)
+    assert dry.bytes["version"] == 3000
+    assert collect(POLICY, dry_run=False).bytes == dry.bytes
+    assert len(list(reports.rglob("RESULTS.md"))) == 1
+
+
 def test_one_collection_at_a_time(place: Place) -> None:
     place.version(1)
     with FileLock(place.store.root / "gc.lock"), pytest.raises(ZooError, match="another collection"):
@@ -349,5 +438,5 @@ def test_the_verb_says_what_would_go(
     assert answer["total"] == sum(answer["bytes"].values()) > 0
     code, out, err = zoo("--newest", "1")
     assert (code, "vit:1" in out, "1 versions stay" in err) == (0, True, True)
-    assert zoo("--keep", "nowhere.yaml")[0] == 2
+    assert zoo("--keep", "nowhere.yaml")[0] == 3
     assert versions() == [3]

@@ -95,7 +95,7 @@ def test_the_tree_goes_up_to_what_was_given_and_down_to_ready_models(family: Ent
         ("ready model", "vit.ready:1"),
     ]
     before, after = zoo("show", "vit", "--tree").partition("made from\n")[2].split("made from it\n")
-    assert "abababababab" in before
+    assert "folder given abababababab" in before
     assert "ready model vit.ready:1" in after
 
 
@@ -105,6 +105,20 @@ def test_the_tree_of_a_child_without_a_provenance_finds_its_parent_by_digest(
     (node,) = json.loads(zoo("show", "child", "--tree", "--json"))["lineage"]["origins"]
     assert (node["kind"], node["name"], node["facts"]["cost of all"]) == ("learngene", "vit:1", "2 core hours")
     assert [inner["name"] for inner in node["of"]] == ["condense"]
+
+
+def test_show_says_what_people_ask_for_and_no_internals(
+    measured: Entry, zoo: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    with connect() as client:
+        client.set_model_version_tag("vit", "1", "gate", '{"bench":"b"}')
+    shown = zoo("show", "vit")
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in shown.splitlines()]
+    rows = {row[0]: row[1] for row in cells if len(row) == 2}
+    assert rows["gives"] == str(measured.legal)
+    assert (rows["tag license"], rows["tag gate"]) == ("apache-2.0", '{"bench":"b"}')
+    assert not [word for word in ("None", "'multiple'", "head_dim", "schema_version") if word in shown]
 
 
 def test_show_says_what_a_learngene_cost_and_which_speed_ups_are_censored(
@@ -156,6 +170,8 @@ def test_a_card_has_evidence_curves_lineage_and_licence(
         'model = zoo.load("vit:1", depth=1, width=8)',
     ):
         assert f"\n{line}\n" in text
+    assert json.loads(zoo("card", "vit", "--json")) == {"card": zoo("card", "vit")}
+    assert "(1 stage)" in text
     assert zoo("card", "vit").split() == text.replace("![While training (b)](b-curves.png)", "").split()
 
 

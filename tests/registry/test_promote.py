@@ -1,6 +1,8 @@
 """Promotion: through gates, one at a time, with a log that says what happened, and back in one step."""
 
 import json
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,10 @@ import pytest
 import yaml
 from registry_races import aliases, eight_promoters
 
+from pipelines.gate_file import load_gate
 from registry.entries import Entry, list_entries
-from registry.gate import Gate, judge, load_gate
+from registry.gate import Gate, judge, parse_gate
+from registry.history import me
 from registry.promote import history, promote, rollback, set_alias
 from registry.register import log_evidence, register
 from registry.server import connect
@@ -127,7 +131,7 @@ def test_the_gate_of_the_recipe_is_always_asked(scored: Callable[..., Entry]) ->
     scored(1, 0.5, 0.5)
     scored(2, 0.4, 0.4, tags={"gate": GATE.text})
     promote("vit:1")
-    with pytest.raises(GateRefusedError, match="vit:2 is refused, vit:1 stays the champion: 1x8"):
+    with pytest.raises(GateRefusedError, match="vit:2 is refused, vit:1 stays the champion: the recipe's gate: 1x8"):
         promote("vit:2", Gate(bench="b", metric="accuracy", sizes=("1x8",), worse=1.0))
 
 
@@ -142,19 +146,46 @@ def test_the_gate_of_the_recipe_is_always_asked(scored: Callable[..., Entry]) ->
         ({"mean": 1}, "gate.mean: 1: .*; fields: bench, metric, sizes"),
     ],
 )
-def test_a_gate_that_is_not_legal_is_refused_by_field(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    path = tmp_path / "gate.yaml"
-    path.write_text(yaml.safe_dump({"bench": "b", "metric": "accuracy", "sizes": ["1x8"], **change}))
+def test_a_gate_that_is_not_legal_is_refused_by_field(change: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
-        load_gate(path)
+        parse_gate({"bench": "b", "metric": "accuracy", "sizes": ["1x8"], **change}, "here")
 
 
 def test_a_gate_keeps_its_meaning_as_a_tag_and_as_a_file(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text(yaml.safe_dump(json.loads(GATE.text)))
     assert load_gate(path) == GATE
-    with pytest.raises(BadInputError, match=r"--gate: .* cannot be read"):
+    assert parse_gate(json.loads(GATE.text), "here") == GATE
+
+
+def test_a_gate_file_is_refused_with_all_its_mistakes_and_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text("bench: b\nmetric: accuracy\nsizes: [8]\ngain: -1\nmean: 1\n")
+    with pytest.raises(BadInputError) as error:
+        load_gate(path)
+    lines = str(error.value).splitlines()
+    assert [line.removeprefix(f"{path}:").split(":")[:2] for line in lines] == [
+        ["3", " sizes.0"],
+        ["4", " gain"],
+        ["5", " mean"],
+    ]
+    assert "legal fields: bench, metric" in lines[-1]
+    with pytest.raises(NotFoundError, match="no such gate"):
         load_gate(tmp_path / "absent.yaml")
+
+
+def test_of_two_gates_the_history_says_which_one_refused(scored: Callable[..., Entry]) -> None:
+    own = GATE.model_copy(update={"sizes": ("1x8",), "least": 0.1})
+    scored(1, 0.5, 0.5, tags={"gate": own.text})
+    with pytest.raises(GateRefusedError, match=r"no champion yet: --gate: 2x8: accuracy 0\.5, asked for is 0\.9"):
+        promote("vit:1", GATE.model_copy(update={"sizes": ("2x8",), "least": 0.9}))
+    assert history("vit")[0].record.failures == ["--gate: 2x8: accuracy 0.5, asked for is 0.9"]
+
+
+def test_who_promoted_has_a_name_where_no_variable_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("MLFLOW_TRACKING_USERNAME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    assert me().split("@")[0] == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_what_makes_no_sense_is_refused(learngene: MakeLearngene) -> None:

@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 
 from pipelines.identity import stage_keys
+from pipelines.models import condense_folder
 from pipelines.promotion import judge_candidates
 from pipelines.recipe import Recipe
 from pipelines.runner import plan
 from pipelines.runner import register as register_recipe
 from pipelines.store import OUTPUT, Store
 from registry.entries import Entry, find_entry
-from registry.promote import history, rollback, set_alias
+from registry.promote import history, promote, rollback, set_alias
 from registry.register import log_evidence, register
+from zoo.api import instantiate
+from zoo.checkpoint import write_checkpoint
 from zoo.errors import GateRefusedError
+from zoo.learngene import Learngene
 
 MakeLearngene = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("ready_home")
@@ -51,6 +55,22 @@ def measure(tmp_path: Path) -> Callable[[Entry, float], None]:
         log_evidence(entry, {"bench/pico/front/1x8/accuracy": accuracy}, tmp_path / "report", "bench/pico")
 
     return measure
+
+
+def test_what_is_condensed_by_hand_is_a_candidate_where_the_name_has_a_gate(
+    build: Callable[..., Entry], measure: Callable[[Entry, float], None], tmp_path: Path
+) -> None:
+    entry = build(0, gate=GATE)
+    learngene = Learngene.load(Path(entry.uri.removeprefix("file://")))
+    checkpoint = instantiate(learngene, learngene.size(1, 8))
+    write_checkpoint(tmp_path / "model", checkpoint, origin="a test")
+    measure(entry, 0.9)
+    set_alias("pico.front", "champion", 1)
+    made = condense_folder(tmp_path / "model", "front", ("keep=0.5",), "pico.front")
+    assert (made.version, made.aliases) == (2, ("candidate",))
+    assert condense_folder(tmp_path / "model", "front", ("keep=0.5",), "free").aliases == ("champion",)
+    with pytest.raises(GateRefusedError, match="was not measured"):
+        promote("pico.front:2")
 
 
 def test_without_a_gate_the_newest_version_is_the_champion(build: Callable[..., Entry]) -> None:

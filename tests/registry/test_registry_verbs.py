@@ -62,7 +62,7 @@ def test_find_gives_learngene_and_size(two_versions: None, run: Run) -> None:
     assert 0.9 < found["found"][0]["of_parameters"] <= 1
     code, out, err = run(*question, "--limit", "1")
     assert (code, "vit:1" in out, "page 1 of 2, 2 in all" in err) == (0, True, True)
-    code, out, err = run("find", "--family", "bert")
+    code, out, err = run("find", "--family", "bert")  # legal, but nobody registered one
     assert (code, out, "nothing answers this" in err) == (0, "", True)
 
 
@@ -107,7 +107,13 @@ def test_promotion_goes_through_the_gate_and_back(two_versions: None, run: Run, 
         (("find", "--max-params", "6 apples"), 2, "--max-params: '6 apples' is not legal"),
         (("find", "--size", "8"), 2, "--size: '8' is not legal; legal is DEPTHxWIDTH"),
         (("find", "--tag", "edge"), 2, "--tag: 'edge' is not legal; legal is KEY=VALUE"),
-        (("find", "--order-by", "metric"), 2, "'metric' needs metric"),
+        (("find", "--order-by", "metric"), 2, "--order-by: 'metric' needs --metric"),
+        (("find", "--family", "vti"), 2, "--family: 'vti' is not known; legal values: bert, "),
+        (("find", "--method", "wiet"), 2, "--method: 'wiet' is not known; legal values: bot, "),
+        (("find", "--page", "9", "--limit", "1"), 2, "--page: 9; the answer has 2"),
+        (("promote", "vit:1", "--gate", "absent.yaml"), 3, "absent.yaml: no such gate"),
+        (("gc", "--dry-run", "--keep", "absent.yaml"), 3, "--keep: no recipe absent.yaml"),
+        (("rollback", "vti"), 3, "no 'vti' in the registry"),
         (("solve", "vit:1"), 2, "give --max-params or --max-flops"),
         (("solve", "vit:1", "--max-params", "10"), 2, "no legal size"),
         (("promote", "vit:9"), 3, "has no version 9"),
@@ -119,3 +125,35 @@ def test_mistakes_are_named(two_versions: None, run: Run, words: tuple[str, ...]
     found, out, err = run(*words)
     assert (found, out) == (code, "")
     assert message in err
+
+
+def test_what_people_wrote_is_shown_as_they_wrote_it(
+    learngene: MakeLearngene, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    register(learngene(1), "vit", metrics={}, tags={"note": "[/b] :smile:"})
+    run("promote", "vit:1", "--reason", "see [/ticket] and [red]")
+    code, out, _ = run("history", "vit")
+    assert (code, "see [/ticket] and [red]" in out) == (0, True)
+    code, out, _ = run("show", "vit")
+    assert (code, "[/b] :smile:" in out) == (0, True)
+
+
+def test_a_home_with_brackets_is_shown(learngene: MakeLearngene, run: Run, tmp_path: Path, ready_home: Path) -> None:
+    home = ready_home.rename(tmp_path / "[red]")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_HOME", str(home))
+        patch.setenv("COLUMNS", "400")
+        code, out, _ = run("doctor")
+        assert (code, f"{home}/store" in out) == (0, True)
+        assert run("gc", "--dry-run")[0] == 0
+
+
+def test_a_check_leaves_stderr_empty_where_nobody_watches(learngene: MakeLearngene, run: Run) -> None:
+    assert run("verify", str(learngene(1)))[2] == ""
+
+
+def test_a_name_without_a_history_says_so(two_versions: None, run: Run) -> None:
+    code, out, err = run("history", "vit")
+    assert (code, out, "vit has no history" in err) == (0, "", True)
+    assert answer(run, "history", "vit") == []

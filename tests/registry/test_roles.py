@@ -100,7 +100,7 @@ def test_each_role_can_do_its_part_and_no_more(team: As, learngene: MakeLearngen
     team("ada")
     with pytest.raises(RoleError):
         promote("vit:1")
-    assert find_entry("vit:2").digest == find(family="vit").found[0].entry.digest
+    assert find_entry("vit:1").digest == find(family="vit").found[0].entry.digest
     assert pull("vit:2").is_dir()
 
     team("pia")
@@ -126,6 +126,12 @@ def test_a_role_of_one_name_takes_nothing_from_another(team: As, learngene: Make
     register(learngene(5), "vit", metrics={})
     with pytest.raises(RoleError):
         register(learngene(5), "other", metrics={})
+
+
+def test_who_builds_no_name_any_more_writes_no_numbers_any_more(team: As) -> None:
+    team("admin")
+    assert grant("zoe", "builder", "hers")["learngene-zoo"] == "EDIT"
+    assert grant("zoe", "promoter", "hers")["learngene-zoo"] == "READ"
 
 
 def test_what_makes_no_role_is_said(team: As, monkeypatch: pytest.MonkeyPatch) -> None:
