@@ -228,12 +228,14 @@ class _Run:
         return True
 
 
-def check_registry() -> None:
-    """Raise `NotFoundError` if the registry does not answer."""
+def check_registry(recipe: Recipe) -> None:
+    """Raise `NotFoundError` if the registry does not answer, `BadInputError` for a name that ready models have."""
+    from registry.register import check_kind
     from registry.server import connect  # mlflow takes seconds to import
 
-    with connect():
-        pass
+    with connect() as client:
+        for name in recipe.entries:
+            check_kind(client, name, ready=False)
 
 
 def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Entry"]:

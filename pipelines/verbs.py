@@ -85,7 +85,7 @@ def _run_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, ad
     recipe, store = load_recipe(path, overrides, profile=profile), Store.default()
     rows = plan(recipe, store)
     if recipe.entries:
-        check_registry()  # better now than after hours of training
+        check_registry(recipe)  # better now than after hours of training
     with ExitStack() as stack:
 
         @cache

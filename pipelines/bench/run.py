@@ -77,7 +77,7 @@ def run_bench(recipe: Recipe, out: Path, address: str, command: str) -> Benched:
     assert bench is not None
     check_out(out, FILES)
     if recipe.entries:
-        check_registry()
+        check_registry(recipe)
     with ExitStack() as stack:
 
         @cache

@@ -17,7 +17,7 @@ from registry.ready import find_ready, list_ready, pull_any, register_ready
 from registry.register import register
 from registry.server import connect
 from registry.verify import verify_all, verify_refs
-from zoo.errors import IntegrityError, NotFoundError
+from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.ready import READY, read_ready
 from zoo.signatures import sign, signing_key
 
@@ -181,6 +181,14 @@ def test_an_address_that_is_no_folder_here_is_no_ready_model(model: Path) -> Non
             client.set_model_version_tag("vit.ready", "1", "learngene.uri", uri)
         with pytest.raises((IntegrityError, NotFoundError), match=why):
             pull_any("vit.ready")
+
+
+def test_a_recipe_that_registers_under_a_name_of_ready_models_does_not_start(model: Path) -> None:
+    register_ready(model, "demo.front")
+    recipe = Path(__file__).parents[2] / "pipelines" / "recipes" / "demo.yaml"
+    result = CliRunner().invoke(app, ["run", str(recipe)])
+    assert isinstance(result.exception, BadInputError)
+    assert "'demo.front' is taken by ready models" in str(result.exception)
 
 
 def _quiet(_done: int, _total: int) -> None:
