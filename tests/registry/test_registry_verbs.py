@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pipelines import cli
+from pipelines.show import answers
 from registry.entries import find_entry
 from registry.register import log_evidence, register
 
@@ -130,7 +131,7 @@ def test_mistakes_are_named(two_versions: None, run: Run, words: tuple[str, ...]
 def test_what_people_wrote_is_shown_as_they_wrote_it(
     learngene: MakeLearngene, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(answers, "_width", 200)
     register(learngene(1), "vit", metrics={}, tags={"note": "[/b] :smile:"})
     run("promote", "vit:1", "--reason", "see [/ticket] and [red]")
     code, out, _ = run("history", "vit")
@@ -143,7 +144,7 @@ def test_a_home_with_brackets_is_shown(learngene: MakeLearngene, run: Run, tmp_p
     home = ready_home.rename(tmp_path / "[red]")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(home))
-        patch.setenv("COLUMNS", "400")
+        patch.setattr(answers, "_width", 400)
         code, out, _ = run("doctor")
         assert (code, f"{home}/store" in out) == (0, True)
         assert run("gc", "--dry-run")[0] == 0
