@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import NoReturn
+
+from zoo.machine import processor
 
 SEED = 0
 """Of everything random in a benchmark."""
@@ -68,7 +69,7 @@ def conditions() -> str:
     """What numbers depend on besides the code, in one line."""
     import torch
 
-    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu()
+    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     return (
         f"{hardware}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; Python "
         f"{platform.python_version()}, torch {torch.__version__}, {THREADS} CPU thread; seed {SEED}"
@@ -96,10 +97,3 @@ def print_table(rows: list[Row], caption: str) -> None:
     console = Console()
     console.width = max(console.width, 100)  # names are never cut, also not in a log file
     console.print(table)
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())

@@ -78,7 +78,7 @@ def ray_pod(container: str, image: str, size: Pods, files: str) -> Manifest:
         "files": (FILES, {"configMap": {"name": files}}),
         "home": (HOME, {"persistentVolumeClaim": {"claimName": "zoo-home"}}),
         "cache": (f"{HOME}/cache", {"emptyDir": {}}),
-        "shared-mem": ("/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": f"{size.gib // 2}Gi"}}),  # noqa: S108
+        "shared-mem": ("/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": f"{size.gib // 2}Gi"}}),  # noqa: S108 - in the pod
     }
     pod = {
         "serviceAccountName": "zoo-runner",

@@ -46,7 +46,7 @@ _PRIVATE_SETTINGS = _SETTINGS | {
     "RAY_prestart_worker_first_driver": "0",  # idle workers, one per CPU, that a group cannot use
 }
 # Not $TMPDIR: the name of a socket may have 107 bytes, and Ray needs most of them. `mkdtemp` makes a folder of our own.
-_FOLDER, _PREFIX = Path("/tmp"), "zoo-ray-"  # noqa: S108
+_FOLDER, _PREFIX = Path("/tmp"), "zoo-ray-"  # noqa: S108 - see above
 _OBJECT_STORE_BYTES = 256 * 2**20  # results travel in files, so Ray's default of 30 % of the memory is not needed
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from shutil import which
 from time import monotonic
 
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +22,7 @@ from pipelines.patience import is_passing, keep_trying
 from pipelines.store import EFFORT, PROGRESS
 from zoo.errors import IntegrityError
 from zoo.files import write_json
+from zoo.machine import processor
 from zoo.provenance import Code, Effort, Environment, Hardware
 
 LIBRARIES = ("torch", "timm", "transformers", "ray", "deepspeed", "safetensors", "numpy")
@@ -93,9 +95,11 @@ def _code() -> Code:
 
 def _git(root: Path, *words: str) -> str | None:
     """What git says; None where there is none, or it does not trust this checkout."""
+    if (git := which("git")) is None:
+        return None
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words
-            ["git", "-C", str(root), *words],  # noqa: S607
+        done = subprocess.run(  # noqa: S603 - our own words, and no shell
+            [git, "-C", str(root), *words],
             capture_output=True,
             text=True,
             check=True,
@@ -112,12 +116,4 @@ def _hardware() -> Hardware:
     gpus = tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = os.cpu_count() or 1
-    return Hardware(machine=platform.machine(), processor=_processor(), cores=cores, memory=memory, gpus=gpus)
-
-
-def _processor() -> str:
-    """The model of the processor: Linux has it in a file, other systems in `platform`."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or "unknown")
+    return Hardware(machine=platform.machine(), processor=processor(), cores=cores, memory=memory, gpus=gpus)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from zoo.manifest import Manifest
 
-__all__ = ["check_kind", "check_name", "log_evidence", "log_training", "register"]
 PARAMETERS = "parameters"  # the one number that we add ourselves
 BATCH = 1000  # numbers that MLflow takes at once
 

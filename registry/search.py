@@ -199,17 +199,17 @@ def _page(ranking: "Ranking", question: Question) -> Page:
 
 def _fast(ranking: "Ranking", question: Question, rows: Sequence[int], wanted: int) -> "list[tuple[int, Fill | None]]":
     """The first `wanted` entries that give a model which is fast enough, each with the fullest such size."""
-    from zoo.latency import Hardware, solve_within
+    from zoo.latency import Cpu, solve_within
     from zoo.solve import Budget
 
-    hardware = Hardware.here()
+    cpu = Cpu.here()
     budget = Budget(parameters=question.parameters, flops=question.flops, latency=question.latency)
     fast: dict[int, Fill | None] = {}
     chosen: list[tuple[int, Fill | None]] = []
     for row in rows:
         shape = ranking.shape(row)
         if shape not in fast:
-            fast[shape] = next(iter(solve_within(ranking.sizes(row), budget, hardware, 1)), None)
+            fast[shape] = next(iter(solve_within(ranking.sizes(row), budget, cpu, 1)), None)
         if fast[shape] is not None:
             chosen.append((row, fast[shape]))
         if len(chosen) == wanted:

@@ -123,7 +123,7 @@ def _open(folder: Path) -> dict[str, Any]:
     files = [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]
     if not files:
         raise IntegrityError(f"{folder} is no checkpoint that this version can read; delete it to begin again")
-    return {name: file for file in files for name in file.keys()}  # noqa: SIM118
+    return {name: file for file in files for name in sorted(file.keys())}
 
 
 def _folders(root: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import os
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,7 +183,5 @@ def _read_key(file: Path, place: str) -> bytes:
 
 
 def _cryptography() -> None:
-    try:
-        import cryptography  # noqa: F401 - is it there?
-    except ImportError:
-        raise BadInputError("signatures need the extra learngene-zoo[sign]") from None
+    if find_spec("cryptography") is None:
+        raise BadInputError("signatures need the extra learngene-zoo[sign]")

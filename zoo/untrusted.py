@@ -161,7 +161,7 @@ def read_pieces(path: Path, limit: int) -> dict[str, tuple[str, tuple[int, ...]]
     found: dict[str, tuple[str, tuple[int, ...]]] = {}
     try:
         with safe_open(path, framework="numpy") as tensors:  # it checks that offsets cover the file exactly
-            for name in tensors.keys():  # noqa: SIM118 - not a dict
+            for name in sorted(tensors.keys()):
                 piece = tensors.get_slice(name)
                 found[name] = (piece.get_dtype(), tuple(piece.get_shape()))
     except (SafetensorError, ValueError, OverflowError) as error:

@@ -21,34 +21,25 @@ def list_(
 
     Example: zoo list --json
     """
-    from pipelines import show
-    from registry.entries import list_entries
-
-    if ready:
-        _list_ready(name, as_json=as_json)
-        return
-
-    entries = list_entries(name)
-    if as_json:
-        print_json([entry.to_json() for entry in entries])
-    elif entries:
-        show.answers.print(show.entry_table(entries))
-    else:
-        empty = "the registry is empty; `zoo run RECIPE` or `zoo condense` fills it"
-        show.messages.print(f"no learngene here; see `zoo list {name} --ready`" if name else empty)
-
-
-def _list_ready(name: str | None, *, as_json: bool) -> None:
     from pipelines import ready_tables, show
+    from registry.entries import list_entries
     from registry.ready import list_ready
 
-    entries = list_ready(name)
-    if as_json:
-        print_json([entry.to_json() for entry in entries])
-    elif entries:
-        show.answers.print(ready_tables.ready_table(entries))
+    if ready:
+        models = list_ready(name)
+        rows, table = [entry.to_json() for entry in models], ready_tables.ready_table(models)
+        empty = "no ready model is registered; `zoo instantiate --sizes FILE --register NAME` does it"
     else:
-        show.messages.print("no ready model is registered; `zoo instantiate --sizes FILE --register NAME` does it")
+        learngenes = list_entries(name)
+        rows, table = [entry.to_json() for entry in learngenes], show.entry_table(learngenes)
+        empty = "the registry is empty; `zoo run RECIPE` or `zoo condense` fills it"
+        empty = f"no learngene here; see `zoo list {name} --ready`" if name else empty
+    if as_json:
+        print_json(rows)
+    elif rows:
+        show.answers.print(table)
+    else:
+        show.messages.print(empty)
 
 
 def show_(

@@ -1,4 +1,4 @@
-"""The verbs of those who operate: gc, doctor, role."""
+"""The verbs of those who operate: gc, doctor, role, moved."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal

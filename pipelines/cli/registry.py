@@ -172,12 +172,12 @@ def history(name: Annotated[str, typer.Argument(help="NAME.", show_default=False
 
 
 def _fills(sizes: "Sizes", budget: Any, limit: int) -> "list[Fill]":
-    from zoo.latency import Hardware, solve_within
+    from zoo.latency import Cpu, solve_within
     from zoo.solve import fullest
 
     if budget.latency is None:
         return fullest(sizes, budget, limit)
-    found = solve_within(sizes, budget, Hardware.here(), limit)
+    found = solve_within(sizes, budget, Cpu.here(), limit)
     if not found:
         raise BadInputError(
             f"--max-latency: no legal size in the budget takes at most {budget.latency * 1000:g} ms here"

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from pico_recipe import PICO, WEIT
 
 from pipelines.bench.run import command_line, load_bench
 from pipelines.bench.trials import trials, tuning
@@ -12,20 +13,10 @@ from pipelines.recipe import Recipe
 from pipelines.recipe_stages import Fit, Ref, Trial
 from zoo.errors import BadInputError
 
-BENCH = """\
-name: pico
-family: vit
-config: {img_size: 8, patch_size: 4, in_chans: 1, num_classes: 10}
-data: {kind: digits}
-stages:
-  ancestor:
-    run: pretrain
-    size: {depth: 2, width: 32, heads: 2}
-    train: {steps: 4, batch: 32}
-  weit:
-    run: weit
-    size: {depth: 2, width: 32, heads: 2}
-    method: {name: kronecker, tile: 16}
+BENCH = (
+    PICO
+    + WEIT
+    + """\
     train: {steps: 4, batch: 32}
   closed:
     run: condense
@@ -43,6 +34,7 @@ bench:
     selection: {weights: {stage: ancestor}, method: {name: selection}, baseline: true}
   quick: {bench.seeds: [0], stages.ancestor.train.steps: 2}
 """
+)
 RATES = {"scratch": {"1x32": 1e-3, "2x64": 2e-3}}
 
 

@@ -8,6 +8,7 @@ from infra.resources import Demand, Resources
 from pipelines.execute import demand
 from pipelines.identity import stage_keys
 from pipelines.recipe_file import load_recipe
+from pipelines.recipe_stages import Condense, Stage
 from trainers.config import Execution
 from zoo.errors import BadInputError, NotFoundError
 
@@ -20,8 +21,12 @@ def profile(tmp_path: Path) -> Path:
 
 
 def resources(profile: Path, stage: str, *overrides: str) -> Execution:
-    found = load_recipe(RECIPE, overrides, profile=profile).stages[stage]
-    return getattr(found, "resources")  # noqa: B009  (not all stages have them)
+    return of(load_recipe(RECIPE, overrides, profile=profile).stages[stage])
+
+
+def of(stage: Stage) -> Execution:
+    assert not isinstance(stage, Condense)
+    return stage.resources
 
 
 def test_a_profile_goes_before_the_recipe_names_before_kinds_and_overrides_before_all(profile: Path) -> None:
@@ -31,13 +36,13 @@ def test_a_profile_goes_before_the_recipe_names_before_kinds_and_overrides_befor
     got = resources(profile, "ancestor", "stages.ancestor.resources.memory=1GiB")
     assert (got.workers, got.cpus_per_worker, got.memory) == (2, 5, 2**30)
     own = load_recipe(RECIPE).stages["weit"]
-    assert resources(profile, "weit") == getattr(own, "resources")  # noqa: B009
+    assert resources(profile, "weit") == of(own)
 
 
 def test_a_profile_adds_to_what_the_recipe_says(profile: Path) -> None:
     profile.write_text("run: {weit: {custom: {A100: 0.5}}}\n")
     before, after = load_recipe(RECIPE).stages["weit"], resources(profile, "weit", "stages.weit.resources.workers=4")
-    assert after == getattr(before, "resources").model_copy(update={"custom": {"A100": 0.5}, "workers": 4})  # noqa: B009
+    assert after == of(before).model_copy(update={"custom": {"A100": 0.5}, "workers": 4})
 
 
 def test_a_profile_changes_no_key(profile: Path) -> None:

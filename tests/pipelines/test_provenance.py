@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from pico_recipe import FRONT, PICO
 
 from pipelines.effort import environment, measured, read_effort
 from pipelines.identity import describe, stage_keys
 from pipelines.provenance import Lineage
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe
+from pipelines.recipe_stages import Pretrain
 from pipelines.stages import run_condense
 from pipelines.stages.common import Job
 from pipelines.store import EFFORT, OUTPUT, PROGRESS, Record, Store
@@ -24,21 +26,8 @@ from zoo.files import digest_file, write_json
 from zoo.manifest import verify
 from zoo.provenance import PROVENANCE, Effort, Provenance, read_provenance
 
-RECIPE = """\
-# from https://me:secret@host.example/recipes?token=hidden
-name: pico
-family: vit
-config: {img_size: 8, patch_size: 4, in_chans: 1, num_classes: 10}
-data: {kind: digits}
-stages:
-  ancestor:
-    run: pretrain
-    size: {depth: 1, width: 8, heads: 2, mlp: 16}
-    train: {steps: 4, batch: 32, seed: 7}
-  front:
-    run: condense
-    weights: {stage: ancestor}
-"""
+LINE = "# from https://me:secret@host.example/recipes?token=hidden\n"
+RECIPE = LINE + PICO.replace("batch: 32", "batch: 32, seed: 7") + FRONT
 
 
 @pytest.fixture
@@ -51,7 +40,8 @@ def recipe(tmp_path: Path) -> Recipe:
 def ancestor_of(recipe: Recipe, store: Store, effort: Effort | None) -> None:
     """Put a trained ancestor into the store, as its stage would."""
     stage, key = recipe.stages["ancestor"], stage_keys(recipe)["ancestor"]
-    arch = architecture(recipe.family, recipe.config, stage.size)  # type: ignore[union-attr]
+    assert isinstance(stage, Pretrain)
+    arch = architecture(recipe.family, recipe.config, stage.size)
     weights = {name: torch.randn(shape) for name, shape in arch.shapes().items()}
     with store.lease(key, lambda _: None, lambda: False) as place:
         assert place

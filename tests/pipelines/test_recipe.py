@@ -3,34 +3,26 @@
 from pathlib import Path
 
 import pytest
+from pico_recipe import FRONT, PICO, WEIT
 
 from pipelines.recipe_file import load_recipe
 from zoo.errors import BadInputError, NotFoundError
 
-GOOD = """\
-name: pico
-family: vit
-config: {img_size: 8, patch_size: 4, in_chans: 1, num_classes: 10}
-data: {kind: digits}
-stages:
-  ancestor:
-    run: pretrain
-    size: {depth: 2, width: 32, heads: 2}
-    train: {steps: 4, batch: 32}
-  weit:
-    run: weit
-    size: {depth: 2, width: 32, heads: 2}
-    method: {name: kronecker, tile: 16}
+GOOD = (
+    PICO
+    + WEIT
+    + """\
     train:
       steps: 4
       batch: 32
     resources: {workers: 2, engine: deepspeed, zero: 1}
-  front:
-    run: condense
-    weights: {stage: ancestor}
+"""
+    + FRONT
+    + """\
 register:
   pico.weit: {stage: weit}
 """
+)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pico_recipe import FRONT, PICO
 
 from pipelines.bench.run import load_bench
 from pipelines.identity import stage_keys
@@ -10,19 +11,10 @@ from pipelines.jobs import resolved
 from pipelines.recipe_file import load_recipe
 from zoo.errors import BadInputError
 
-GOOD = """\
-name: pico
-family: vit
-config: {img_size: 8, patch_size: 4, in_chans: 1, num_classes: 10}
-data: {kind: digits}
-stages:
-  ancestor:
-    run: pretrain
-    size: {depth: 2, width: 32, heads: 2}
-    train: {steps: 4, batch: 32}
-  front:
-    run: condense
-    weights: {stage: ancestor}
+GOOD = (
+    PICO
+    + FRONT
+    + """\
 bench:
   sizes: [{depth: 2, width: 32, heads: 2}, {depth: 3, width: 32, heads: 2}]
   train: {steps: 2}
@@ -43,6 +35,7 @@ register:
       sizes: [2x32, 3x32]
       start: front
 """
+)
 
 
 @pytest.fixture

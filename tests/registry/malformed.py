@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -15,6 +16,20 @@ from zoo.manifest import MANIFEST, TENSORS
 
 Damage = Callable[[Path], None]
 """Damages the learngene in a folder."""
+
+
+def examples(count: int) -> settings:
+    """So many examples, the same in every run, whatever the time that each takes."""
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=slow,
+    )
+
 
 numbers = st.one_of(
     st.integers(-3, 70),

@@ -17,7 +17,7 @@ from pipelines import cli
 from pipelines.garbage import Report, apply, collect, make_plan
 from pipelines.lease import claim
 from pipelines.store import Store
-from registry.entries import Entry, find_entry, list_entries
+from registry.entries import EXPERIMENT, Entry, find_entry, list_entries
 from registry.garbage import Policy
 from registry.promote import promote, rollback, set_alias
 from registry.pull import pull
@@ -250,7 +250,9 @@ def test_a_collection_that_is_killed_is_completed_by_the_next_one(
     assert (versions(), place.stages()) == ([2], {"stage-2"})
     assert not [path.name for path in (place.store.root / "stages").iterdir() if path.name.startswith(".")]
     with connect() as client:
-        runs = client.search_runs([client.get_experiment_by_name("learngene-zoo").experiment_id])  # type: ignore[union-attr]
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        assert experiment
+        runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == len(list_entries())
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from malformed import Damage, damaged_manifest, damaged_tensors
+from malformed import Damage, damaged_manifest, damaged_tensors, examples
 
 from registry.pull import fetch
 from zoo.api import condense
@@ -27,14 +27,7 @@ TRACED = 2**24  # what it may take of Python's memory
 EXAMPLES = 100  # for each of two methods and two files
 Sound = dict[str, Path]
 
-many = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+many = examples(EXAMPLES)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, Phase, given, settings
-from malformed import damaged_json
+from hypothesis import given
+from malformed import damaged_json, examples
 
 from pipelines.models import Making, make_model
 from pipelines.provenance import write_by_hand
@@ -22,14 +22,7 @@ from zoo.signatures import fingerprint, sign, signers
 MakeLearngene = Callable[..., Path]
 EXAMPLES = 50
 
-some = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+some = examples(EXAMPLES)
 
 
 def names(folder: Path) -> set[str]:

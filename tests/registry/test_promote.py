@@ -221,16 +221,21 @@ def test_a_name_that_has_champions_but_no_history_goes_on_from_there(learngene: 
     assert rollback("vit").ref == "vit:1"
 
 
+def one_of_three(learngene: MakeLearngene) -> type:
+    """Register three versions and promote the first; what talks to MLflow, to be disturbed."""
+    for seed in range(3):
+        register(learngene(seed), "vit", metrics={})
+    promote("vit:1")
+    with connect() as client:
+        return type(client)
+
+
 @pytest.mark.parametrize("step", ["create_model_version", "set_registered_model_alias", "update_registered_model"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_promoter_that_is_killed_is_completed_by_the_next_command(
     learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
-    for seed in range(3):
-        register(learngene(seed), "vit", metrics={})
-    promote("vit:1")
-    with connect() as client:
-        client_class = type(client)
+    client_class = one_of_three(learngene)
     real = getattr(client_class, step)
 
     def dies(*args: Any, **kwargs: Any) -> None:
@@ -254,11 +259,7 @@ def test_a_slow_promoter_does_not_undo_a_later_choice(
     learngene: MakeLearngene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It wrote its record, then slept; another one promoted meanwhile; it wakes and sets its alias."""
-    for seed in range(3):
-        register(learngene(seed), "vit", metrics={})
-    promote("vit:1")
-    with connect() as client:
-        client_class = type(client)
+    client_class = one_of_three(learngene)
     real = client_class.set_registered_model_alias
 
     def late(self: Any, name: str, alias: str, version: str) -> None:

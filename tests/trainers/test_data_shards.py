@@ -118,7 +118,7 @@ class _Attack:
 def test_pickles_in_a_shard_are_not_loaded(tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     attack = pickle.dumps(_Attack(trap))
-    pickle.loads(attack)  # noqa: S301  the attack does work
+    pickle.loads(attack)  # noqa: S301 - to see that the attack does work
     trap.unlink()
     members = [*sample(1), ("s001.pyd", attack), ("s001.pkl", attack), ("s001.pickle", attack)]
     good, bad = read(write_shard(tmp_path / "a.tar", members))

@@ -12,7 +12,7 @@ from zoo.budget import count_text, parse_count, parse_seconds
 from zoo.counts import Counts
 from zoo.errors import BadInputError
 from zoo.families import architecture
-from zoo.latency import Hardware, latency, solve_within
+from zoo.latency import Cpu, latency, solve_within
 from zoo.methods.hypercloning import HyperCloning
 from zoo.methods.selection import Selection
 from zoo.size import LegalSizes, Range, Size
@@ -125,28 +125,21 @@ def test_counts_are_short_for_people() -> None:
 def test_a_latency_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_thread: None) -> None:
     monkeypatch.setenv("ZOO_HOME", str(tmp_path))
     arch = source("vit")
-    seconds = latency(arch, Hardware.here())
+    seconds = latency(arch, Cpu.here())
     assert 0 < seconds < 10
     monkeypatch.setattr(Architecture, "build", None)  # nothing can be measured any more
-    assert latency(arch, Hardware.here()) == seconds
+    assert latency(arch, Cpu.here()) == seconds
 
 
 @pytest.mark.parametrize("family", SOURCES)
 def test_every_family_can_be_timed(family: str, one_thread: None) -> None:
-    assert latency(source(family), Hardware.here()) > 0
+    assert latency(source(family), Cpu.here()) > 0
 
 
 def test_a_latency_budget_gives_sizes_that_were_measured_within_it(one_thread: None) -> None:
     arch = source("mlp")
-    here, budget = Hardware.here(), Budget(parameters=20_000, latency=60.0)
+    here, budget = Cpu.here(), Budget(parameters=20_000, latency=60.0)
     found = solve_within(Sizes(arch, arch.legal), budget, here, 2)
     assert [fill.size for fill in found] == [fill.size for fill in solve(arch, arch.legal, budget, 2)]
     assert all(fill.latency == latency(arch.at(fill.size), here) for fill in found)
     assert solve_within(Sizes(arch, arch.legal), Budget(parameters=20_000, latency=1e-9), here, 2) == []
-
-
-def test_hardware_that_is_not_here_is_refused() -> None:
-    with pytest.raises(BadInputError, match="device: 'tpu' is not here; legal values: cpu"):
-        Hardware.here("tpu")
-    with pytest.raises(BadInputError, match="dtype: 'int3' is not legal; legal values: float32, bfloat16, float16"):
-        Hardware.here(dtype="int3")
