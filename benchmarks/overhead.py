@@ -81,7 +81,7 @@ def _speed(start: Callable[[str], None]) -> Speed:
 def by_ray(folder: str) -> None:
     """As `zoo run` starts a group."""
     from infra.cluster import connect
-    from trainers.engines.zero import build_ops
+    from trainers.deepspeed_ops import build_ops
 
     with connect("local", cpus=WORKERS) as ray:
         ray.run_group(train_a_while, folder, workers=WORKERS, prepare=build_ops)

@@ -11,7 +11,8 @@ from typing import Any
 from numpy.random import Generator, default_rng
 
 from benchmarks.rows import SEED
-from registry.entries import EXPERIMENT, OURS, Entry
+from registry.entries import Entry
+from registry.shelf import EXPERIMENT, OURS
 from zoo.files import canonical_json
 
 SHAPES = 60  # different (config, size): what teams have, times what they try

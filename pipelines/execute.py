@@ -13,6 +13,7 @@ from pipelines.recipe_stages import Condense, Stage, sources
 from pipelines.sources import locate
 from pipelines.store import METRICS, OUTPUT, Store, Workplace
 from trainers.config import Execution
+from trainers.deepspeed_ops import build_ops
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
@@ -87,8 +88,6 @@ def _train(cluster: "Cluster", stage: Stage, job: str, place: Workplace) -> None
 def _prepare(execution: Execution) -> Callable[[], None] | None:
     if execution.engine != "deepspeed" or execution.gpus_per_worker:  # with GPUs nothing is compiled
         return None
-    from trainers.engines.zero import build_ops  # loads torch
-
     return build_ops
 
 

@@ -42,8 +42,9 @@ def migrate(ref: str, out: Path, name: str | None) -> dict[str, Any]:
 
 def _registered(ref: str) -> Old:
     """What `ref` means; an older version of this program registered it, so it need not be an entry of today's."""
-    from registry.entries import OURS, find_version, local_folder
+    from registry.entries import find_version, local_folder
     from registry.register import PARAMETERS
+    from registry.shelf import OURS
 
     shelf, version = find_version(ref)
     folder, digest = local_folder(version.tags.get(f"{OURS}uri", "")), version.tags.get(f"{OURS}digest")

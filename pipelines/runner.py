@@ -1,9 +1,8 @@
-"""Running a recipe: every stage that has no record yet, in order, then the registrations."""
+"""Running a recipe: every stage that has no record yet, as soon as its inputs are there."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from functools import partial
 from graphlib import TopologicalSorter
 from threading import Event, Lock
 from time import monotonic, sleep
@@ -12,21 +11,15 @@ from typing import TYPE_CHECKING, Literal
 from pipelines.execute import demand, run_stage
 from pipelines.identity import stage_keys
 from pipelines.lease import Holder, LeaseLostError
-from pipelines.patience import keep_trying
-from pipelines.promotion import choose
-from pipelines.recipe import Recipe, Registration
+from pipelines.recipe import Recipe
 from pipelines.recipe_stages import inputs
 from pipelines.sharing import check_shared
-from pipelines.store import METRICS, STARTED, Store, Workplace
-from registry.gate import TAG
+from pipelines.store import STARTED, Store, Workplace
 from zoo.errors import BadInputError
-from zoo.files import digest_file
-from zoo.provenance import PROVENANCE
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
     from infra.resources import Demand
-    from registry.entries import Entry
 
 State = Literal["waiting", "cached", "elsewhere", "queued", "running", "done", "failed", "stopped"]
 """`waiting` for inputs or room, `elsewhere`: another run does it, `queued`: the cluster has not started it yet,
@@ -226,53 +219,3 @@ class _Run:
                 raise
             return False
         return True
-
-
-def check_registry(recipe: Recipe) -> None:
-    """Raise `NotFoundError` if the registry does not answer, `BadInputError` for a name that ready models have."""
-    from registry.register import check_kind
-    from registry.server import connect  # mlflow takes seconds to import
-
-    with connect() as client:
-        for name in recipe.entries:
-            check_kind(client, name, ready=False)
-
-
-def register(recipe: Recipe, store: Store, rows: list[StageStatus]) -> list["Entry"]:
-    """Register what the recipe names, with the scores of its stage. What is new becomes the champion, or the candidate.
-
-    A registry that does not answer is waited for: the stages may have taken days.
-    """
-    by_name = {row.name: row for row in rows}
-    return [
-        keep_trying(partial(_register, recipe, store, name, by_name[wanted.stage]), _is_away)
-        for name, wanted in recipe.entries.items()
-    ]
-
-
-def _is_away(error: Exception) -> bool:
-    from registry.server import RegistryAwayError
-
-    return isinstance(error, RegistryAwayError)
-
-
-def _register(recipe: Recipe, store: Store, name: str, row: StageStatus) -> "Entry":
-    from registry.register import log_training, register  # mlflow takes seconds to import
-    from trainers.metrics import read_metrics
-
-    record = store.record(row.key)
-    assert record is not None
-    folder = store.verified(row.key)
-    tags = _tags(recipe, recipe.entries[name]) | {"key": row.key}
-    if (folder / PROVENANCE).is_file():  # a result of an earlier version has none
-        tags["provenance"] = digest_file(folder / PROVENANCE)
-    entry = register(folder, name, metrics=record.scores, tags=tags)
-    log_training(entry, row.name, read_metrics(folder.parent / METRICS))
-    return choose(entry)
-
-
-def _tags(recipe: Recipe, wanted: Registration) -> dict[str, str]:
-    own = {"recipe": recipe.name, "stage": wanted.stage}
-    task = {"task": wanted.task} if wanted.task else {}
-    gate = {TAG: wanted.gate.text} if wanted.gate else {}
-    return {**wanted.tags, **own, **task, **gate}

@@ -13,7 +13,8 @@ from pipelines.events import Told, told_end, told_stages
 from pipelines.lease import JOB
 from pipelines.lineage import lineage_of, provenance_of
 from pipelines.recipe_file import load_recipe
-from pipelines.runner import OnChange, StageStatus, check_cluster, check_registry, plan, register, run
+from pipelines.registration import check_registry, known, register
+from pipelines.runner import OnChange, StageStatus, check_cluster, plan, run
 from pipelines.show import live_stages, messages
 from pipelines.store import Store
 from registry.gate import gate_of
@@ -84,7 +85,8 @@ def run_recipe(
 def _run_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, address: str, shown: Shown) -> RunResult:
     recipe, store = load_recipe(path, overrides, profile=profile), Store.default()
     rows = plan(recipe, store)
-    if recipe.entries:
+    entries = known(recipe, store, rows)
+    if entries is None:
         check_registry(recipe)  # better now than after hours of training
     with ExitStack() as stack:
 
@@ -96,7 +98,7 @@ def _run_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, ad
 
         on_change = stack.enter_context(shown(rows))
         run(recipe, store, rows, cluster, on_change)
-    return RunResult(rows, register(recipe, store, rows))
+    return RunResult(rows, register(recipe, store, rows) if entries is None else entries)
 
 
 def submit_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, address: str) -> str:

@@ -1,11 +1,10 @@
 """What is in the registry: `Entry`, and how entries are listed and found."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from registry.refs import close_to, known, parse_name, parse_ref
 from registry.server import connect, without_credentials
+from registry.shelf import OURS, Shelf, is_ready, of_ours, read, versions_of
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.signatures import LEARNGENE, signers, trusted_keys
 from zoo.size import LegalSizes, Size
@@ -20,20 +20,11 @@ from zoo.untrusted import MOST, Sha, check_extents, strict_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.store.entities import PagedList
 
     from zoo.signatures import Keys
 
-EXPERIMENT = "learngene-zoo"  # holds the numbers of all learngenes, so that one search compares them
-OURS = "learngene."  # the prefix of the tags that make a model version an entry
-KIND, READY = f"{OURS}kind", "ready"  # the tag that makes a model version a ready model (`registry.ready`)
 CHAMPION = "champion"  # what a plain name means, if it is set
-OWN = "@"  # in the name of a registered model: it is no learngene but what we keep beside one (its history)
-PAGE = 1000  # the most that MLflow gives at once
-
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -103,7 +94,7 @@ def list_entries(name: str | None = None) -> list[Entry]:
     """
     with connect() as client:
         shelf = _known(client, parse_name(name)) if name else read(client)
-    entries, foreign = shelf.entries()
+    entries, foreign = entries_of(shelf)
     warn_of(foreign)
     warn_of_unsigned(entries)
     return entries
@@ -151,10 +142,10 @@ def find_entry(ref: str) -> Entry:
     says what there is, `IntegrityError` if the version is none of ours.
     """
     shelf, version = find_version(ref)
-    return shelf.entry(version)
+    return entry_of(shelf, version)
 
 
-def find_version(ref: str) -> "tuple[Shelf, ModelVersion]":
+def find_version(ref: str) -> tuple[Shelf, "ModelVersion"]:
     """The version that `ref` means, whatever it is of; as in `find_entry`."""
     name, alias, number = parse_ref(ref)
     with connect() as client:
@@ -172,104 +163,40 @@ def find_version(ref: str) -> "tuple[Shelf, ModelVersion]":
     return shelf, found[number]
 
 
-def versions_of(client: "MlflowClient", names: Collection[str] | None = None) -> list["ModelVersion"]:
-    """All model versions (of `names`), whoever made them, by name and number; without histories."""
-    order = ["name ASC", "version_number ASC"]
-    found = pages(lambda token: client.search_model_versions(among(names), PAGE, order, token))
-    # a version that moves while we read may come twice
-    return list(
-        {(version.name, int(version.version)): version for version in found if OWN not in version.name}.values()
-    )
-
-
-def among(names: Collection[str] | None) -> str | None:
-    """MLflow's filter for these names; None for all."""
-    return None if names is None else "name IN ({})".format(", ".join(f"'{name}'" for name in sorted(names)))
-
-
-def models_of(client: "MlflowClient", experiment_id: str, only: str | None) -> list["LoggedModel"]:
-    """The logged models (those that `only` lets through), the oldest first."""
-    ids, order = [experiment_id], [{"field_name": "creation_time", "ascending": True}]
-    return list(
-        pages(lambda token: client.search_logged_models(ids, only, None, PAGE, order_by=order, page_token=token))
-    )
-
-
-def newest(model: "LoggedModel") -> dict[str, float]:
-    """The newest value of each number of a logged model (MLflow keeps the older ones too)."""
-    metrics = sorted(model.metrics or [], key=lambda metric: metric.timestamp)
-    return {metric.key: metric.value for metric in metrics}
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """What MLflow has: versions; aliases of each name, and its last change; the numbers of each run of a version."""
-
-    versions: list["ModelVersion"]
-    aliases: dict[str, dict[str, int]]
-    updated: dict[str, int]
-    metrics: dict[str, dict[str, float]]
-
-    def entries(self) -> tuple[list[Entry], list[str]]:
-        """The entries, and the references of the versions that are none."""
-        entries, foreign = [], []
-        for version in self.versions:
-            if is_ready(version):
-                continue
-            try:
-                entries.append(self.entry(version))
-            except IntegrityError:
-                foreign.append(f"{version.name}:{version.version}")
-        return entries, foreign
-
-    def entry(self, version: "ModelVersion") -> Entry:
-        """Raises `IntegrityError` if the version was not registered by us, `BadInputError` for a ready model."""
+def entries_of(shelf: Shelf) -> tuple[list[Entry], list[str]]:
+    """The learngenes, and the references of the versions that are neither learngenes nor ready models."""
+    entries, foreign = [], []
+    for version in shelf.versions:
         if is_ready(version):
-            raise BadInputError(
-                f"{version.name}:{version.version} is a ready model, not a learngene; `zoo pull` gives its folder"
-            )
-        ours = {key.removeprefix(OURS): text for key, text in version.tags.items() if key.startswith(OURS)}
-        number, aliases = int(version.version), self.aliases.get(version.name, {})
+            continue
         try:
-            config, size = (strict_json(ours.get(field, "null")) for field in ("config", "size"))
-            check_extents(size, config)
-            return Entry(
-                name=version.name,
-                version=number,
-                digest=ours["digest"],
-                uri=ours["uri"],
-                family=ours["family"],
-                method=ours["method"],
-                aliases=tuple(sorted(alias for alias, target in aliases.items() if target == number)),
-                parameters=int(ours["parameters"]),
-                legal=LegalSizes.model_validate_json(ours["legal"]),
-                config=config,
-                size=None if size is None else Size.model_validate(size),
-                parents=tuple(strict_json(ours["parents"])),
-                metrics=self.metrics.get(version.run_id or "", {}),
-                tags={key: text for key, text in version.tags.items() if not key.startswith(OURS)},
-                created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(
-                f"{version.name}:{number} is not a learngene: the {OURS}* tags of the model version do not "
-                f"say which ({type(error).__name__}: {error})"
-            ) from error
+            entries.append(entry_of(shelf, version))
+        except IntegrityError:
+            foreign.append(f"{version.name}:{version.version}")
+    return entries, foreign
 
 
-def is_ready(version: "ModelVersion") -> bool:
-    """Whether a model version is a ready model."""
-    return version.tags.get(KIND) == READY
-
-
-def read(client: "MlflowClient", names: Collection[str] | None = None) -> Shelf:
-    """All that MLflow has (of `names`), names that it does not know left out."""
-    models = list(pages(lambda token: client.search_registered_models(among(names), PAGE, page_token=token)))
-    versions = versions_of(client, names)
-    # only here does MLflow fill in the aliases: in the versions that a search gives they are empty
-    aliases = {model.name: {alias: int(v) for alias, v in model.aliases.items()} for model in models}
-    updated = {model.name: model.last_updated_timestamp or 0 for model in models if OWN not in model.name}
-    return Shelf(versions, aliases, updated, _metrics(client, names))
+def entry_of(shelf: Shelf, version: "ModelVersion") -> Entry:
+    """Raises `IntegrityError` if the version was not registered by us, `BadInputError` for a ready model."""
+    ref = f"{version.name}:{version.version}"
+    if is_ready(version):
+        raise BadInputError(f"{ref} is a ready model, not a learngene; `zoo pull` gives its folder")
+    ours = of_ours(version)
+    try:
+        config, size = (strict_json(ours.get(field, "null")) for field in ("config", "size"))
+        check_extents(size, config)
+        return Entry(
+            **shelf.fields(version),
+            legal=LegalSizes.model_validate_json(ours["legal"]),
+            config=config,
+            size=None if size is None else Size.model_validate(size),
+            parents=tuple(strict_json(ours["parents"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"{ref} is not a learngene: the {OURS}* tags of the model version do not "
+            f"say which ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _known(client: "MlflowClient", name: str) -> Shelf:
@@ -279,23 +206,3 @@ def _known(client: "MlflowClient", name: str) -> Shelf:
         names = {version.name for version in versions_of(client)}
         raise NotFoundError(f"no {name!r} in the registry {where}; {close_to(name, names)}")
     return shelf
-
-
-def _metrics(client: "MlflowClient", names: Collection[str] | None) -> dict[str, dict[str, float]]:
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        return {}
-    filters = [None] if names is None else [f"tags.`{OURS}name` = '{name}'" for name in sorted(names)]
-    models = [model for only in filters for model in models_of(client, experiment.experiment_id, only)]
-    return {model.source_run_id or "": newest(model) for model in reversed(models)}  # the first of a run counts
-
-
-def pages(search: Callable[[str | None], "PagedList[T]"]) -> Iterator[T]:
-    """Everything that a search of MLflow gives, page after page."""
-    token: str | None = None
-    while True:
-        page = search(token)
-        yield from page
-        token = page.token
-        if not token:
-            return

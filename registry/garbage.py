@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from registry.entries import EXPERIMENT, OURS, PAGE, models_of, pages
 from registry.history import State, read_state
 from registry.inventory import DAY, PIN, Version, aliases_of, everywhere, has, logs, read
 from registry.mirror import touch
 from registry.refs import close_to, parse_ref
 from registry.server import clock, connect, lock, registries, tracking_uri
+from registry.shelf import EXPERIMENT, OURS, PAGE, models_of, pages
 from zoo.errors import NotFoundError, ZooError
 
 if TYPE_CHECKING:

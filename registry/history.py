@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from registry.entries import CHAMPION, OURS, OWN, PAGE, pages, versions_of
+from registry.entries import CHAMPION
 from registry.gate import Verdict
 from registry.mirror import touch
 from registry.server import unless_there
+from registry.shelf import OURS, OWN, PAGE, pages, versions_of
 from zoo.errors import IntegrityError, ZooError
 
 if TYPE_CHECKING:

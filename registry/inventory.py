@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry.entries import OURS, OWN, PAGE, among, pages, versions_of
 from registry.server import clock, connect
+from registry.shelf import OURS, OWN, PAGE, among, pages, versions_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from registry.entries import OURS, OWN, PAGE, Entry, pages, read
+from registry.entries import Entry, entry_of
 from registry.server import connect
+from registry.shelf import OURS, OWN, PAGE, pages, read
 from zoo.errors import IntegrityError
 from zoo.size import Size
 
@@ -41,7 +42,7 @@ def holders(digest: str) -> list[Entry]:
     entries = []
     for version in versions:
         try:
-            entries.append(shelf.entry(version))
+            entries.append(entry_of(shelf, version))
         except IntegrityError:  # others made it
             continue
     return entries

@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from registry.entries import OWN, Entry, Shelf, among, pages, read
+from registry.entries import Entry, entries_of
 from registry.mirror_file import MirrorFile, Shelved
-from registry.server import SQLITE, connect
+from registry.server import connect
+from registry.shelf import OWN, Shelf, among, pages, read
+from registry.unchanged import state_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,7 +58,7 @@ class Mirror:
     lock: Lock = field(default_factory=Lock)  # one question at a time, where threads ask
     _seen: int = 0  # the newest stamp of MLflow that is in here
     _swept: float = 0.0  # when everything was read
-    _counter: bytes | None = None  # of the SQLite file, as it was before we read
+    _state: str | None = None  # of the SQLite file, as it was before we read
     _checked: set[str] = field(default_factory=set)  # names that were compared with the file in this state
 
     def refresh(self, connected: Connected) -> None:
@@ -67,17 +68,17 @@ class Mirror:
         due = not 0 <= time.time() - self._swept < SWEEP_SECONDS
         if self.is_current and (not due or self._checked >= self.names.keys()):
             return
-        counter = _change_counter(self.uri)
+        state = state_of(self.uri)
         client = connected()
         changed = None if due else self._changed(client)
         whole = changed is None or len(changed) > MANY
         self._read(client, None if whole else changed)
-        self._counter, self._checked = counter, set(self.names) if whole else set()
+        self._state, self._checked = state, set(self.names) if whole else set()
 
     @property
     def is_current(self) -> bool:
         """Whether an SQLite file says that nobody wrote since we read (a server cannot)."""
-        return self._counter is not None and self._counter == _change_counter(self.uri)
+        return self._state is not None and self._state == state_of(self.uri)
 
     def check(self, connected: Connected, names: Collection[str]) -> bool:
         """Whether these names are in MLflow as they are here; those that are not are read again."""
@@ -136,7 +137,7 @@ class Mirror:
 
 
 def _shelved(shelf: Shelf) -> dict[str, Shelved]:
-    entries, foreign = shelf.entries()
+    entries, foreign = entries_of(shelf)
     by_name: dict[str, list[Entry]] = {name: [] for name in shelf.updated}
     for entry in entries:
         by_name.setdefault(entry.name, []).append(entry)
@@ -149,16 +150,3 @@ def _shelved(shelf: Shelf) -> dict[str, Shelved]:
         )
         for name, of_name in by_name.items()
     }
-
-
-def _change_counter(uri: str) -> bytes | None:
-    """What SQLite writes into its file with every transaction; None for a server, and in write-ahead mode."""
-    if not uri.startswith(SQLITE):
-        return None
-    path = Path(uri.removeprefix(SQLITE))
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        header = file.read(28)
-    rollback_journal = header[18:20] == b"\x01\x01"
-    return header[24:28] if rollback_journal else None

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from registry.entries import OURS, local_folder, versions_of
+from registry.entries import local_folder
 from registry.mirror import touch
 from registry.server import connect, lock
+from registry.shelf import OURS, versions_of
 from zoo.errors import NotFoundError
 
 

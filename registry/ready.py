@@ -6,32 +6,20 @@ from, `learngene.parent-ref` what that was called.
 
 import shutil
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from filelock import FileLock
 from pydantic import Field
 
-from registry.entries import (
-    KIND,
-    OURS,
-    READY,
-    Entry,
-    Pointer,
-    Shelf,
-    find_version,
-    is_ready,
-    is_signed,
-    read,
-    say_unsigned,
-    warn_of,
-)
+from registry.entries import Entry, Pointer, entry_of, find_version, is_signed, say_unsigned, warn_of
 from registry.mirror import touch
 from registry.pull import pull_entry
 from registry.refs import parse_alias, parse_name
 from registry.register import PARAMETERS, put
 from registry.server import connect, lock
+from registry.shelf import KIND, OURS, READY, Shelf, is_ready, of_ours, read
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.files import atomic_folder, canonical_json, home
 from zoo.ready import BESIDE, READY_BYTES, Ready, check_ready_files, read_ready, verify_ready
@@ -136,7 +124,7 @@ def find_ready(ref: str) -> ReadyEntry:
 def find_any(ref: str) -> Entry | ReadyEntry:
     """The learngene or the ready model that `ref` means; errors as in `find_entry`."""
     shelf, version = find_version(ref)
-    return _entry(shelf, version) if is_ready(version) else shelf.entry(version)
+    return _entry(shelf, version) if is_ready(version) else entry_of(shelf, version)
 
 
 def pull_any(ref: str) -> Path:
@@ -217,30 +205,19 @@ def _short(value: object) -> str:
 
 
 def _entry(shelf: Shelf, version: "ModelVersion") -> ReadyEntry:
-    tags, number, aliases = version.tags, int(version.version), shelf.aliases.get(version.name, {})
-    ours = {key.removeprefix(OURS): text for key, text in tags.items() if key.startswith(OURS)}
+    ours = of_ours(version)
     try:
         return ReadyEntry(
-            name=version.name,
-            version=number,
-            digest=ours["digest"],
+            **shelf.fields(version),
             description=ours["description"],
-            uri=ours["uri"],
-            family=ours["family"],
-            method=ours["method"],
             size=Size.model_validate_json(ours["size"]),
             parent=ours["parent"],
             parent_ref=ours["parent-ref"],
-            aliases=tuple(sorted(alias for alias, target in aliases.items() if target == number)),
-            parameters=int(ours["parameters"]),
             flops=int(ours["flops"]),
-            metrics=shelf.metrics.get(version.run_id or "", {}),
-            tags={key: text for key, text in tags.items() if not key.startswith(OURS)},
-            created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         )
     except (KeyError, ValueError) as error:
         raise IntegrityError(
-            f"{version.name}:{number}: the {OURS}* tags do not say which ready model it is ({error})"
+            f"{version.name}:{version.version}: the {OURS}* tags do not say which ready model it is ({error})"
         ) from error
 
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.entries import EXPERIMENT, KIND, OURS, READY, Entry, find_entry, models_of, newest
+from registry.entries import Entry, find_entry
 from registry.mirror import touch
 from registry.refs import known, parse_name
 from registry.server import artifacts, connect, lock, unless_there
+from registry.shelf import EXPERIMENT, KIND, OURS, READY, models_of, newest
 from zoo.errors import BadInputError, IntegrityError
 from zoo.files import canonical_json
 

@@ -6,9 +6,9 @@ holds the numbers, on NAME with its versions, and on its history NAME@history, w
 
 from typing import Any, Literal, get_args
 
-from registry.entries import EXPERIMENT, OWN
 from registry.refs import parse_name
 from registry.server import SQLITE, connect, tracking_uri, unless_there, without_credentials
+from registry.shelf import EXPERIMENT, OWN
 from zoo.errors import BadInputError, NotFoundError
 
 Role = Literal["reader", "builder", "promoter"]

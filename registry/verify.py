@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from registry.entries import Entry, read
+from registry.entries import Entry, entries_of
 from registry.ready import ReadyEntry, find_any, ready_entries
 from registry.server import connect
+from registry.shelf import read
 from zoo.errors import IntegrityError, NotFoundError, ZooError
 from zoo.manifest import BESIDE, Manifest
 from zoo.ready import BESIDE as READY_BESIDE
@@ -63,7 +64,7 @@ def verify_all(progress: Progress) -> list[Checked]:
     """Check every version of the registry; those that others made are only named."""
     with connect() as client:
         shelf = read(client)
-    (entries, foreign), (ready, strange) = shelf.entries(), ready_entries(shelf)
+    (entries, foreign), (ready, strange) = entries_of(shelf), ready_entries(shelf)
     checked = _each([*entries, *ready], progress)
     checked += [Checked(what=ref, state="foreign", problem="not a learngene") for ref in foreign]
     return checked + [Checked(what=ref, state="foreign", problem="not a ready model") for ref in strange]

@@ -4,8 +4,9 @@ import json
 import sys
 from collections import Counter
 
-from registry.entries import EXPERIMENT, list_entries
+from registry.entries import list_entries
 from registry.server import connect
+from registry.shelf import EXPERIMENT
 
 
 def audit(prefix: str) -> dict[str, object]:

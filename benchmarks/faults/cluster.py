@@ -46,7 +46,7 @@ from ray.core.generated.gcs_pb2 import GcsNodeInfo
 nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10).values()
 sys.exit(sum(node.state == GcsNodeInfo.ALIVE for node in nodes) != int(sys.argv[2]))
 """
-_BUILD = "from trainers.engines.zero import build_ops; build_ops()"
+_BUILD = "from trainers.deepspeed_ops import build_ops; build_ops()"
 """Once, before anything is timed: it takes a minute."""
 
 

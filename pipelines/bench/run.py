@@ -24,7 +24,8 @@ from pipelines.recipe import Recipe
 from pipelines.recipe_file import load_recipe
 from pipelines.recipe_gates import metric_of
 from pipelines.recipe_stages import Ref, Registered
-from pipelines.runner import Connect, OnChange, StageStatus, check_registry, plan, register, run
+from pipelines.registration import check_registry, register
+from pipelines.runner import Connect, OnChange, StageStatus, plan, run
 from pipelines.show import messages, scores_text
 from pipelines.stages.trial import MODEL
 from pipelines.store import Store

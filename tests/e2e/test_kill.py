@@ -5,25 +5,34 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from conftest import RECIPE, Zoo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 DEADLINE = 240
-LONG = ("--set", "stages.weit.train.steps=400")
+STEPS = 200
 
 
-def weit(rows: list[dict]) -> dict:
-    return next(row for row in rows if row["name"] == "weit")
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Only the stage of two workers with DeepSpeed, and long enough to be killed in its middle."""
+    content = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    weit = content["stages"]["weit"]
+    weit["train"]["steps"] = STEPS
+    path = tmp_path / "weit.yaml"
+    path.write_text(yaml.safe_dump(content | {"stages": {"weit": weit}, "register": {}}), encoding="utf-8")
+    return path
 
 
-def test_a_killed_driver_goes_on_from_the_last_checkpoint_to_the_same_end(zoo: Zoo) -> None:
+def test_a_killed_driver_goes_on_from_the_last_checkpoint_to_the_same_end(zoo: Zoo, recipe: Path) -> None:
     undisturbed = Zoo(zoo.home.with_name("undisturbed"), zoo.extensions)
-    whole = weit(undisturbed.process("run", RECIPE, *LONG, "--json").json["stages"])
+    (whole,) = undisturbed.process("run", recipe, "--json").json["stages"]
 
     driver = subprocess.Popen(
-        zoo.command("run", RECIPE, *LONG), env=zoo.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        zoo.command("run", recipe), env=zoo.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     folder = zoo.home / "store/work" / whole["key"]
     deadline = time.monotonic() + DEADLINE
@@ -33,11 +42,11 @@ def test_a_killed_driver_goes_on_from_the_last_checkpoint_to_the_same_end(zoo: Z
         time.sleep(0.02)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    at = weit(zoo("plan", RECIPE, *LONG, "--json").json)
+    (at,) = zoo("plan", recipe, "--json").json
     assert at["state"] == "waiting"
-    assert 0 < at["step"] < 400
+    assert 0 < at["step"] < STEPS
 
-    resumed = weit(zoo.process("run", RECIPE, *LONG, "--json").json["stages"])
+    (resumed,) = zoo.process("run", recipe, "--json").json["stages"]
     assert resumed["state"] == "done"
     assert resumed["scores"] == whole["scores"]  # gloo on two workers sums in a fixed order: nothing may differ
     metrics = [

@@ -33,6 +33,16 @@ def test_a_second_run_reuses_everything_and_registers_nothing_new(built: Zoo) ->
     assert len(built("list", "--json").json) == 2
 
 
+def test_a_run_that_has_nothing_to_do_asks_no_registry_that_nobody_wrote_to(built: Zoo) -> None:
+    first = built("run", RECIPE, "--json").json
+    asked = "print('mlflow' in sys.modules, file=sys.stderr)"
+    program = f"import sys; from pipelines.cli import main\ntry: main()\nfinally: {asked}"
+    command = [sys.executable, "-c", program, "run", str(RECIPE), "--json"]
+    again = subprocess.run(command, env=built.environment, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["entries"] == first["entries"]
+    assert again.stderr.splitlines()[-1] == "False"
+
+
 def test_a_champion_that_a_kill_left_unset_is_set_by_the_next_run(built: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_HOME", str(built.home))
     with connect() as client:

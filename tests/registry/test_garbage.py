@@ -17,12 +17,13 @@ from pipelines import cli
 from pipelines.garbage import Report, apply, collect, make_plan
 from pipelines.lease import claim
 from pipelines.store import Store
-from registry.entries import EXPERIMENT, Entry, find_entry, list_entries
+from registry.entries import Entry, find_entry, list_entries
 from registry.garbage import Policy
 from registry.promote import promote, rollback, set_alias
 from registry.pull import pull
 from registry.register import log_evidence, register
 from registry.server import connect, registries
+from registry.shelf import EXPERIMENT
 from zoo.errors import BadInputError, NotFoundError, ZooError
 from zoo.files import atomic_folder
 

@@ -11,8 +11,8 @@ from pipelines.identity import stage_keys
 from pipelines.models import condense_folder
 from pipelines.promotion import judge_candidates
 from pipelines.recipe import Recipe
+from pipelines.registration import register as register_recipe
 from pipelines.runner import plan
-from pipelines.runner import register as register_recipe
 from pipelines.store import OUTPUT, Store
 from registry.entries import Entry, find_entry
 from registry.promote import history, promote, rollback, set_alias

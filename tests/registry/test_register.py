@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from registry.entries import EXPERIMENT, find_entry, list_entries
+from registry.entries import find_entry, list_entries
 from registry.register import log_training, register
 from registry.server import connect
+from registry.shelf import EXPERIMENT
 from zoo.errors import BadInputError, IntegrityError, NotFoundError
 from zoo.manifest import TENSORS, read_manifest
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from registry import entries
-from registry.entries import find_entry, list_entries
+from registry import shelf
+from registry.entries import Entry, find_entry, list_entries
 from registry.promote import set_alias
 from registry.register import register
 from registry.server import connect
@@ -42,7 +42,7 @@ def test_lists_are_sorted_and_can_be_of_one_name() -> None:
 @pytest.mark.usefixtures("three")
 def test_a_list_that_comes_in_pages_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = list_entries()
-    monkeypatch.setattr(entries, "PAGE", 1)
+    monkeypatch.setattr(shelf, "PAGE", 1)
     assert list_entries() == whole
     assert [entry.metrics["accuracy"] for entry in whole] == [0.5, 0.6, 0.7]
 
@@ -131,6 +131,6 @@ def test_an_entry_is_plain_json(learngene: MakeLearngene) -> None:
     folder: Path = learngene()
     entry = register(folder, "vit", metrics={"accuracy": 0.5})
     plain = entry.to_json()
-    assert entries.Entry.model_validate(plain) == entry
+    assert Entry.model_validate(plain) == entry
     assert plain["uri"] == folder.as_uri()
     assert plain["created"].endswith("Z")

@@ -8,11 +8,12 @@ import pytest
 from mlflow_server import mlflow_server
 from registry_races import eight_promoters, others_are_seen
 
-from registry.entries import EXPERIMENT, find_entry, list_entries
+from registry.entries import find_entry, list_entries
 from registry.promote import set_alias
 from registry.pull import pull
 from registry.register import log_evidence, log_training, register
 from registry.server import connect
+from registry.shelf import EXPERIMENT
 from zoo.errors import NotFoundError
 
 MakeLearngene = Callable[..., Path]

@@ -9,13 +9,14 @@ from mlflow_server import mlflow_server
 
 from pipelines import cli
 from registry.doctor import check_registry
-from registry.entries import EXPERIMENT, find_entry, list_entries
+from registry.entries import find_entry, list_entries
 from registry.promote import history, promote, rollback
 from registry.pull import pull
 from registry.register import register
 from registry.roles import grant
 from registry.search import find
 from registry.server import RoleError, connect
+from registry.shelf import EXPERIMENT
 from zoo.errors import BadInputError, NotFoundError
 
 MakeLearngene = Callable[..., Path]

@@ -27,7 +27,7 @@ WORKER = Path(__file__).with_name("deepspeed_worker.py")
 def extensions(torch_extensions: Path) -> str:
     """Where DeepSpeed has compiled, before two workers want it at once."""
     folder = str(torch_extensions)
-    code = "from trainers.engines.zero import build_ops; build_ops()"
+    code = "from trainers.deepspeed_ops import build_ops; build_ops()"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TORCH_EXTENSIONS_DIR": folder})
     return folder
 

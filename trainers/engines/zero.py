@@ -1,7 +1,5 @@
 """The `deepspeed` engine: ZeRO 0-2 for every parametrization, ZeRO 3 for plain models."""
 
-import logging
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from math import ceil
@@ -14,6 +12,7 @@ from torch.nn import Parameter
 from torch.nn.utils import get_total_norm
 
 from trainers.config import Execution, Training
+from trainers.deepspeed_ops import import_deepspeed
 from trainers.engines.base import NO_SCALED_CLIP, NO_ZERO_3, Engine, OptimizerState, adopt_, set_lr
 from trainers.engines.zero_shares import adopt_shares_, gathered_state
 from trainers.inputs import Inputs
@@ -21,7 +20,6 @@ from trainers.objectives import Objective
 from trainers.parametrization import Parametrization
 from trainers.world import World
 from zoo.errors import BadInputError
-from zoo.files import home
 
 
 class DeepSpeedEngine(Engine):
@@ -35,7 +33,7 @@ class DeepSpeedEngine(Engine):
             raise BadInputError(f"resources.zero: {NO_ZERO_3}")
         if module.multipliers and training.clip:
             raise BadInputError(f"resources.engine: {NO_SCALED_CLIP}")
-        deepspeed = _import()
+        deepspeed = import_deepspeed()
         if not torch.distributed.is_initialized():  # one process by itself
             torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
         self._engine, *_ = deepspeed.initialize(model=module, optimizer=self.optimizer(), config=self._config())
@@ -81,7 +79,7 @@ class DeepSpeedEngine(Engine):
         if self.execution.zero < 3:
             return super().gathered()
         wanted = [p for p in tensors or self.module.parameters() if isinstance(p, Parameter)]
-        return _import().zero.GatheredParameters(wanted, modifier_rank=None)
+        return import_deepspeed().zero.GatheredParameters(wanted, modifier_rank=None)
 
     def _config(self) -> dict[str, Any]:
         return {
@@ -93,24 +91,3 @@ class DeepSpeedEngine(Engine):
             "torch_autocast": {"enabled": self.training.precision == "bf16", "dtype": "bfloat16"},
             "steps_per_print": 2**31,
         }
-
-
-def build_ops() -> None:
-    """Build what DeepSpeed compiles just in time, once on this node, before several workers want it at once."""
-    if torch.cuda.is_available():
-        return  # NCCL carries the collectives there; nothing is compiled
-    _import()
-    from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
-
-    ShareMemCommBuilder().load(verbose=False)
-
-
-def _import() -> Any:
-    """DeepSpeed takes seconds to import and reads its environment while it does."""
-    if not torch.cuda.is_available():
-        os.environ["DS_ACCELERATOR"] = "cpu"
-    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(home() / "cache" / "torch_extensions"))
-    import deepspeed
-
-    deepspeed.logger.setLevel(logging.ERROR)
-    return deepspeed
