@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from deepspeed_worker import launch
 from hypothesis import given
 from hypothesis import strategies as st
 from pico import pico_arch, pico_data, pico_learngene
@@ -19,8 +20,6 @@ from trainers.metrics import read_metrics
 from trainers.objectives import Task
 from trainers.parametrization import Composed, Plain
 from zoo.errors import BadInputError
-
-WORKER = Path(__file__).with_name("deepspeed_worker.py")
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +35,12 @@ Leg = tuple[int, str, int]
 """Workers, engine and ZeRO stage of one attempt."""
 
 
-def launch(leg: Leg, kind: str, stop_at: int, folder: Path, extensions: str) -> int:
+def attempt(leg: Leg, kind: str, stop_at: int, folder: Path, extensions: str) -> int:
     """Train from the last checkpoint, and die at step `stop_at` before it is saved (0: finish); the exit code."""
     workers, engine, zero = leg
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}", str(WORKER)]
-    environment = {**os.environ, "TORCH_EXTENSIONS_DIR": extensions, "OMP_NUM_THREADS": "1"}
-    args = [kind, engine, str(zero), str(stop_at), str(folder)]
-    return subprocess.run([*run, *args], env=environment, check=False).returncode
+    execution = Execution.model_validate({"engine": engine, "zero": zero, "micro_batch": 8, "checkpoint_every": 3})
+    environment = {"TORCH_EXTENSIONS_DIR": extensions, "DS_ACCELERATOR": "cpu"}
+    return launch(workers, environment, (kind, execution, stop_at, folder))
 
 
 @pytest.mark.slow
@@ -70,10 +68,10 @@ def test_workers_that_are_cut_off_and_change_in_number_end_where_one_undisturbed
     data = text_data(write_corpus(tmp_path / "corpus"), "masked") if text else pico_data()
     train(alone, Task(), data, Training(steps=9, batch=32, lr=3e-3), Execution(), tmp_path / "alone")
     for number, leg in enumerate(legs[:-1], start=1):
-        assert launch(leg, kind, 3 * number + 3, tmp_path, extensions) != 0
+        assert attempt(leg, kind, 3 * number + 3, tmp_path, extensions) != 0
         steps = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))
         assert steps[-1] == f"step-{3 * number:09d}"
-    assert launch(legs[-1], kind, 0, tmp_path, extensions) == 0
+    assert attempt(legs[-1], kind, 0, tmp_path, extensions) == 0
     together = torch.load(tmp_path / "end.pt", weights_only=True)
     for name, parameter in alone.named_parameters():
         torch.testing.assert_close(together[name], parameter.detach(), rtol=1e-3, atol=1e-4, msg=name)
@@ -88,6 +86,7 @@ def test_workers_exchange_gradients_once_a_step_however_many_micro_batches(tmp_p
     code = """
 import torch
 import torch.distributed as dist
+from deepspeed_worker import launch
 from pico import pico_arch
 from trainers.config import Execution, Training
 from trainers.engines.plain_torch import TorchEngine
@@ -112,7 +111,7 @@ for part in range(4):
     engine.accumulate(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long), Task(), part, 0.25)
 print(len(seen))
 """
-    environment = {**os.environ, "PYTHONPATH": str(WORKER.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
 
