@@ -188,8 +188,7 @@ def network(logs: Path, names: Sequence[str]) -> Iterator[tuple[Path, dict[str, 
         stack.callback(_bury, hosts.values())
         ground = stack.enter_context(_held(["unshare", "--net", "--mount", "sh", "-c", _GROUND]))
         shared = Path(f"/proc/{ground}/root{SHARED}")
-        lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
-        (shared / "hosts").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (shared / "hosts").write_text(_names({"localhost": "127.0.0.1", **addresses}), encoding="utf-8")
         for name, address in addresses.items():
             spaces = ["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
             inside = ["nsenter", "--target", str(ground), "--mount", "unshare", *spaces, "sh", "-c", _HOST, name]
@@ -197,6 +196,11 @@ def network(logs: Path, names: Sequence[str]) -> Iterator[tuple[Path, dict[str, 
             hosts[name] = Host(name, address, init.pid, ground, logs)
             _plug_in(hosts[name])
         yield shared, hosts
+
+
+def _names(addresses: Mapping[str, str]) -> str:
+    """For /etc/hosts, also as torch writes addresses: it asks what its peers are called, and no DNS answers here."""
+    return "".join(f"{address} {name}\n::ffff:{address} {name}\n" for name, address in addresses.items())
 
 
 def _bury(hosts: Iterable[Host]) -> None:
