@@ -2,14 +2,16 @@
 
 MLflow stays the truth: the mirror is `home()/cache/registry/*.db`, and may be deleted at any time. MLflow sets the
 `last_updated_timestamp` of a registered model when a version is made or deleted, and at nothing else; so whatever we
-write ends with `touch`, which sets it too. A question reads the models that changed last, with some overlap, and then
-reads again the names whose stamp is another one. What others change past us (an alias or a tag set by hand, a name
-deleted as a whole) sets no stamp: the names of an answer are therefore compared with MLflow (`check`), and
-everything is read again every `SWEEP_SECONDS`. An SQLite file that was not written since is not asked at all.
+write ends with `touch`, which sets it too. An answer from here is confirmed: MLflow is asked for the models that
+changed last, with some overlap, and at the same time for the names of the answer, because what others change past us
+(an alias set by hand, a name deleted as a whole) sets no stamp. Names that differ are read again, and the answer is
+another one. Everything is read again every `SWEEP_SECONDS`. An SQLite file that was not written since is not asked at
+all.
 """
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -50,7 +52,7 @@ def touch(client: "MlflowClient", name: str) -> None:
 
 @dataclass(eq=False)
 class Mirror:
-    """The names of one registry, as they were at the last `refresh`. `generation` changes with them."""
+    """The names of one registry, as they were at the last question. `generation` changes with them."""
 
     uri: str
     names: dict[str, Shelved] = field(default_factory=dict)
@@ -61,38 +63,37 @@ class Mirror:
     _state: str | None = None  # of the SQLite file, as it was before we read
     _checked: set[str] = field(default_factory=set)  # names that were compared with the file in this state
 
-    def refresh(self, connected: Connected) -> None:
-        """Read what changed since the last time; all of it the first time, and every `SWEEP_SECONDS`."""
+    def load(self, connected: Connected) -> None:
+        """Have something to answer from: the file, or all that MLflow has, the first time and every `SWEEP_SECONDS`."""
         if not self.generation:
             self._load()
         due = not 0 <= time.time() - self._swept < SWEEP_SECONDS
-        if self.is_current and (not due or self._checked >= self.names.keys()):
-            return
-        state = state_of(self.uri)
+        if due and not (self.is_current and self._checked >= self.names.keys()):
+            state = state_of(self.uri)
+            self._read(connected(), None)
+            self._state, self._checked = state, set(self.names)
+
+    def confirm(self, connected: Connected, names: Collection[str]) -> bool:
+        """Whether nothing changed in MLflow, and these names are there as they are here; what is not is read again."""
+        here, state = self.is_current, state_of(self.uri)
+        names = set(names) - (self._checked if here else set())
+        if here and not names:
+            return True
         client = connected()
-        changed = None if due else self._changed(client)
-        whole = changed is None or len(changed) > MANY
-        self._read(client, None if whole else changed)
-        self._state, self._checked = state, set(self.names) if whole else set()
+        with ThreadPoolExecutor(1) as beside:  # a server takes as long for one question as for both at once
+            live = beside.submit(self._live, client, sorted(names))
+            differ = set() if here else self._changed(client)
+            differ |= self._differing(live.result(), names)
+        whole = len(differ) > MANY
+        self._read(client, None if whole else differ)
+        known = self._checked if here else set()
+        self._state, self._checked = state, known | (self.names.keys() if whole else names | differ)
+        return not differ
 
     @property
     def is_current(self) -> bool:
         """Whether an SQLite file says that nobody wrote since we read (a server cannot)."""
         return self._state is not None and self._state == state_of(self.uri)
-
-    def check(self, connected: Connected, names: Collection[str]) -> bool:
-        """Whether these names are in MLflow as they are here; those that are not are read again."""
-        names = set(names) - self._checked if self.is_current else names
-        if not names:
-            return True
-        client = connected()
-        asked = sorted(names)
-        parts = [asked[i : i + MANY] for i in range(0, len(asked), MANY)]
-        live = [model for part in parts for model in client.search_registered_models(among(part), MANY)]
-        differ = self._differing(live, names)
-        self._read(client, differ if len(differ) <= MANY else None)
-        self._checked.update(names)
-        return not differ
 
     def _load(self) -> None:
         content = self._file.load()
@@ -102,6 +103,10 @@ class Mirror:
     @cached_property
     def _file(self) -> MirrorFile:
         return MirrorFile.of(self.uri)
+
+    def _live(self, client: "MlflowClient", names: list[str]) -> "list[RegisteredModel]":
+        parts = [names[i : i + MANY] for i in range(0, len(names), MANY)]
+        return [model for part in parts for model in client.search_registered_models(among(part), MANY)]
 
     def _changed(self, client: "MlflowClient") -> set[str]:
         order = ["last_updated_timestamp DESC"]

@@ -160,11 +160,11 @@ def answer(question: Question) -> Page:
     mirror = _mirror(tracking_uri(), str(home()))
     with mirror.lock, when_needed() as connected:
         for _ in range(TRIES):
-            mirror.refresh(connected)
+            mirror.load(connected)
             ranking = _ranking(mirror)
-            _check_known(ranking, question)
             page = _page(ranking, question)
-            if mirror.check(connected, {found.entry.name for found in page.found}):
+            if mirror.confirm(connected, {found.entry.name for found in page.found}):
+                _check_known(ranking, question)
                 _warn(ranking, question)
                 warn_of_unsigned([found.entry for found in page.found])
                 return page

@@ -178,7 +178,7 @@ def test_a_mirror_that_is_gone_or_damaged_is_made_again(ready_home: Path, learng
         spoil()
         fresh = mirror.Mirror(f"sqlite:///{ready_home / 'registry.db'}")
         with mirror.when_needed() as connected:
-            fresh.refresh(connected)
+            fresh.load(connected)
         assert [shelved.entries[0]["digest"] for shelved in fresh.names.values()] == [entry.digest]
 
 
@@ -195,7 +195,9 @@ def test_a_new_process_goes_on_from_the_file(
     monkeypatch.setattr(mirror, "read", lambda client, names: read.append(names) or real(client, names))
     fresh = mirror.Mirror(f"sqlite:///{ready_home / 'registry.db'}")
     with mirror.when_needed() as connected:
-        fresh.refresh(connected)
+        fresh.load(connected)
+        assert (sorted(fresh.names), read) == (["vit.1", "vit.2"], [])
+        assert not fresh.confirm(connected, ["vit.1"])
     assert sorted(fresh.names) == ["vit.1", "vit.2", "vit.3"]
     assert read == [{"vit.3"}]
 
