@@ -14,6 +14,7 @@ BASELINES = ("#8C564B", "#7F7F7F", "#9467BD", "#BCBD22", "#17BECF", "#E377C2", "
 """Okabe and Ito's colours with three of Tol's, and muted ones; markers and dashes tell starts apart as well."""
 MARKERS = "osD^vP*Xh<>"
 DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)))
+STROKES = ("-", (0, (8, 1)), (0, (3, 1)))
 GREY = "0.6"
 PLOTS = ("curves", "speedup", "quality", "cost")
 
@@ -40,7 +41,9 @@ def _style(results: Results, start: str) -> dict[str, Any]:
     group = [s for s in results.starts if s != SCRATCH and (s in results.ours) == ours]
     i = group.index(start)
     colors = OURS if ours else BASELINES
-    line = {"linestyle": "-" if ours else DASHES[i % len(DASHES)], "linewidth": 2 if ours else 1.2}
+    # when all colours have been used, they come again with longer strokes
+    stroke = STROKES[i // len(OURS) % len(STROKES)] if ours else DASHES[i % len(DASHES)]
+    line = {"linestyle": stroke, "linewidth": 2 if ours else 1.2}
     return {"color": colors[i % len(colors)], "marker": MARKERS[i % len(MARKERS)], **line}
 
 
