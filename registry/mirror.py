@@ -80,7 +80,7 @@ class Mirror:
         if here and not names:
             return True
         client = connected()
-        with ThreadPoolExecutor(1) as beside:  # a server takes as long for one question as for both at once
+        with ThreadPoolExecutor(1) as beside:  # a server of several processes answers both at once
             live = beside.submit(self._live, client, sorted(names))
             differ = set() if here else self._changed(client)
             differ |= self._differing(live.result(), names)
