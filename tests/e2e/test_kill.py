@@ -13,7 +13,7 @@ from conftest import RECIPE, Zoo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 DEADLINE = 240
-STEPS = 200
+STEPS = 120
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_a_family_that_cannot_is_refused_with_those_that_can() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zero", ["2", "3"])
-def test_it_goes_together_with_zero(zero: str, tmp_path: Path) -> None:
+def test_it_goes_together_with_zero(zero: str, tmp_path: Path, torch_extensions: Path) -> None:
     """In processes of their own, for DeepSpeed leaves traces in its process."""
     code = """
 import sys
@@ -133,5 +133,6 @@ for a, b in zip(*ends, strict=True):
     torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment["TORCH_EXTENSIONS_DIR"] = str(torch_extensions)
     environment |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     subprocess.run([sys.executable, "-c", code, zero, str(tmp_path)], env=environment, check=True)
