@@ -15,10 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zoo.errors import BadInputError, IntegrityError
-from zoo.files import SIGNATURE, write_json
+from zoo.files import SIGNATURE, home, write_json
 from zoo.untrusted import read_plain, strict_json
 
 if TYPE_CHECKING:
@@ -52,14 +53,17 @@ class Signatures(BaseModel):
 def sign(folder: Path, digest: str, key: "Ed25519PrivateKey", context: bytes = LEARNGENE) -> str:
     """Add a signature of `digest` to the learngene in `folder`; the key's fingerprint. Others' signatures stay.
 
+    One at a time on this machine: of two that sign at the same moment on two, the later one may be the only one left.
     Raises `BadInputError` where the folder cannot be written to.
     """
     name = fingerprint(key.public_key())
     own = Signature(key=name, signature=base64.b64encode(key.sign(context + digest.encode())).decode())
-    others = [signature for signature in read_signatures(folder).signatures if signature.key != name]
-    content = Signatures(signatures=(*others, own))
+    locks = home() / "cache" / "signing"
     try:
-        write_json(folder / SIGNATURE, content.model_dump(mode="json"))
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / digest):
+            others = [signature for signature in read_signatures(folder).signatures if signature.key != name]
+            write_json(folder / SIGNATURE, Signatures(signatures=(*others, own)).model_dump(mode="json"))
     except OSError as error:
         raise BadInputError(f"{folder}: the signature cannot be written there ({error.strerror})") from error
     return name

@@ -5,9 +5,11 @@ import logging
 import shutil
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import zoo
 from registry.entries import list_entries
@@ -122,6 +124,15 @@ def test_a_signature_changes_neither_digest_nor_content(learngene: MakeLearngene
     before = check(source).digest, digest_folder(source)
     _sign(source, keys / "a.pem")
     assert (check(source).digest, digest_folder(source)) == before
+
+
+def test_of_many_who_sign_at_once_nobody_is_lost(learngene: MakeLearngene) -> None:
+    folder = learngene()
+    digest, keys = check(folder).digest, [Ed25519PrivateKey.generate() for _ in range(12)]
+    with ThreadPoolExecutor(len(keys)) as pool:
+        names = set(pool.map(lambda key: sign(folder, digest, key), keys))
+    assert {signature.key for signature in read_signatures(folder).signatures} == names
+    assert len(names) == len(keys)
 
 
 @pytest.mark.parametrize(
