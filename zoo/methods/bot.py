@@ -46,13 +46,15 @@ DUAL = {"bior": "rbio", "rbio": "bior"}
 class BoT(ClosedForm, frozen=True):
     """The wavelet (any discrete one of PyWavelets), the scaling, and what the learngene keeps.
 
+    wavelet: db2 is ahead of haar where the depth changes (decision 0063). Transforms are periodic: with wavelets longer
+        than haar the first and the last units take part in each other.
     sizes: keep of every axis the smallest approximation that gives these sizes, and whatever lies below the largest of
         them, exactly as the whole weights do (None: keep the whole weights, for any size).
     order: `alike` permutes units first, so that neighbours, which are averaged, are alike (`zoo.seriated`).
     """
 
     name: Literal["bot"] = "bot"
-    wavelet: Annotated[str, AfterValidator(dwt.check_wavelet)] = "haar"
+    wavelet: Annotated[str, AfterValidator(dwt.check_wavelet)] = "db2"
     rescale: Literal["none", "amplitude", "functional"] = "functional"
     sizes: Annotated[tuple[Size, ...], Field(min_length=1)] | None = None
     order: Literal["none", "alike"] = "none"
