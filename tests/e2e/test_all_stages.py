@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Zoo
+from command_line import Zoo
 
 from zoo import read_checkpoint
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from conftest import Zoo
+from command_line import Zoo
 from PIL import Image
 
 

@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from conftest import Zoo
+from command_line import Zoo
 
 from pipelines.bench.results import SCRATCH, Results
 from zoo import read_checkpoint

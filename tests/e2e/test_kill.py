@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import RECIPE, Zoo
+from command_line import RECIPE, Zoo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 DEADLINE = 240

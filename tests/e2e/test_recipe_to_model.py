@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import RECIPE, Zoo
+from command_line import RECIPE, Zoo
 from safetensors.torch import load_file
 
 from registry.server import connect

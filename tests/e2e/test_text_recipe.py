@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Answer, Zoo
+from command_line import Answer, Zoo
 
 import zoo as public
 from pipelines.recipe_file import load_recipe
