@@ -58,9 +58,9 @@ class Pointer(BaseModel):
 class Entry(Pointer):
     """A version that is a learngene, with what people search by.
 
-    `parameters` counts the learngene's own; `metrics` holds the
-    newest value of each number (`parameters` among them); `parents` are digests; `created` is in UTC. `config` and
-    `size` (the one it was made at) say what counts of models follow from; None where an older version registered it.
+    `parameters` counts the learngene's own; `metrics` holds the newest value of each number (`parameters` among them);
+    `parents` are digests; `created` is in UTC. `config` and `size` (the one it was made at) say what counts of models
+    follow from; None where an older version registered it.
     """
 
     family: str

@@ -75,7 +75,8 @@ class Mirror:
 
     def confirm(self, connected: Connected, names: Collection[str]) -> bool:
         """Whether nothing changed in MLflow, and these names are there as they are here; what is not is read again."""
-        here, state = self.is_current, state_of(self.uri)
+        state = state_of(self.uri)  # once: a write between two looks would go unseen
+        here = state is not None and state == self._state
         names = set(names) - (self._checked if here else set())
         if here and not names:
             return True
