@@ -11,9 +11,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from pipelines.lease import store_time
-from pipelines.store import Store
-from pipelines.store_check import check_store
+from pipelines.artifacts.check import check_store
+from pipelines.artifacts.lease import store_time
+from pipelines.artifacts.store import Store
 from registry.doctor import Check, check_registry, clock_check
 from zoo.errors import ZooError
 from zoo.files import home
@@ -139,7 +139,7 @@ def _home() -> list[Check]:
 
 def _orphans() -> Check:
     """What a collection of garbage by its defaults would take."""
-    from pipelines.garbage import BusyError, collect
+    from pipelines.artifacts.garbage import BusyError, collect
     from registry.garbage import Policy
 
     try:
@@ -189,6 +189,6 @@ def _cluster(address: str) -> str:
 
 def _job_server(address: str) -> str:
     from infra.jobs import Jobs
-    from pipelines.jobs import statuses
+    from pipelines.run.jobs import statuses
 
     return f"{address}: a job server with {len(statuses(Jobs(address)))} of our jobs"

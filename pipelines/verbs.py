@@ -8,15 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.artifacts.lease import JOB
+from pipelines.artifacts.store import Store
 from pipelines.bench.evidence import split_evidence
-from pipelines.events import Told, told_end, told_stages
-from pipelines.lease import JOB
-from pipelines.lineage import lineage_of, provenance_of
-from pipelines.recipe_file import load_recipe
-from pipelines.registration import check_registry, known, register
-from pipelines.runner import OnChange, StageStatus, check_cluster, plan, run
+from pipelines.models.lineage import lineage_of, provenance_of
+from pipelines.recipe.file import load_recipe
+from pipelines.run.events import Told, told_end, told_stages
+from pipelines.run.registration import check_registry, known, register
+from pipelines.run.runner import OnChange, StageStatus, check_cluster, plan, run
 from pipelines.show import live_stages, messages
-from pipelines.store import Store
 from registry.gate import gate_of
 from registry.history import CANDIDATE
 from zoo.api import is_folder, locate
@@ -26,7 +26,7 @@ from zoo.manifest import verify
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
-    from pipelines.jobs import JobStatus
+    from pipelines.run.jobs import JobStatus
     from registry.entries import Entry
 
 Shown = Callable[[list[StageStatus]], AbstractContextManager[OnChange]]
@@ -68,7 +68,7 @@ def run_recipe(
 ) -> RunResult:
     """Run a recipe to its end and register what it names. Ray starts when the first stage needs it.
 
-    With `events` it says what happens in JSON lines on stdout (`pipelines.events`).
+    With `events` it says what happens in JSON lines on stdout (`pipelines.run.events`).
     """
     if not events:
         return _run_recipe(path, overrides, profile, address, live_stages)
@@ -104,7 +104,7 @@ def _run_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, ad
 def submit_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, address: str) -> str:
     """Start a run of a recipe as a Ray job; its name."""
     from infra.jobs import Jobs
-    from pipelines.jobs import submit
+    from pipelines.run.jobs import submit
 
     return submit(Jobs(address), load_recipe(path, overrides, profile=profile))
 
@@ -112,7 +112,7 @@ def submit_recipe(path: Path, overrides: tuple[str, ...], profile: Path | None, 
 def follow_job(job: str, address: str) -> "JobStatus":
     """Show the stages of a job, and whatever else it prints, till it ends."""
     from infra.jobs import Jobs
-    from pipelines.jobs import status
+    from pipelines.run.jobs import status
 
     jobs, told = Jobs(address), Told()
     rows: list[StageStatus] = []

@@ -17,10 +17,10 @@ import torch
 from benchmarks.rows import THREADS, conditions
 from benchmarks.scale.costs import Cost
 from benchmarks.scale.operations import of_keys, of_learngenes, of_stages
-from pipelines.lease import TTL
-from pipelines.runner import LOOK_EVERY
-from pipelines.store import LOOK_EVERY as WAIT_EVERY
-from pipelines.store import Store
+from pipelines.artifacts.lease import TTL
+from pipelines.artifacts.store import LOOK_EVERY as WAIT_EVERY
+from pipelines.artifacts.store import Store
+from pipelines.run.runner import LOOK_EVERY
 
 DAY = 86_400
 SERVER_CALLS = 10_000

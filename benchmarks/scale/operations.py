@@ -8,10 +8,10 @@ import torch
 
 from benchmarks.rows import SEED
 from benchmarks.scale.costs import MOST, Cost, measured, process
-from pipelines.identity import stage_keys
-from pipelines.lease import claim, look
-from pipelines.recipe_file import load_recipe
-from pipelines.store import PROGRESS, Store, Workplace
+from pipelines.artifacts.lease import claim, look
+from pipelines.artifacts.store import PROGRESS, Store, Workplace
+from pipelines.recipe.file import load_recipe
+from pipelines.recipe.identity import stage_keys
 from zoo import Architecture, Checkpoint, Front, Learngene, Size, condense, save_checkpoint
 from zoo.api import instantiate
 from zoo.families import architecture

@@ -15,13 +15,13 @@ from pathlib import Path
 from benchmarks.rows import conditions, say
 from benchmarks.transfer.report import FILES, Cell, Curve, Transfer, write
 from infra.cluster import connect
+from pipelines.artifacts.store import Store
 from pipelines.bench.gather import read_scores
-from pipelines.recipe import Recipe
-from pipelines.recipe_file import load_recipe
-from pipelines.recipe_stages import Ref, Trial, Tune
-from pipelines.runner import StageStatus, plan, run
+from pipelines.recipe.file import load_recipe
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.stages import Ref, Trial, Tune
+from pipelines.run.runner import StageStatus, plan, run
 from pipelines.stages.scaling import TUNED
-from pipelines.store import Store
 from zoo.errors import BadInputError, ZooError
 from zoo.files import atomic_folder, check_out
 from zoo.methods.mupscaling import MuPScaling

@@ -5,15 +5,15 @@ import os
 import platform
 from importlib.metadata import version
 
+from pipelines.artifacts.store import Store
 from pipelines.bench.metrics import sign
 from pipelines.bench.results import SCRATCH, Ancestor, Cost, Metric, Outcome, Point, Results, Skipped
 from pipelines.bench.spec import Bench
 from pipelines.bench.trials import Cell, Plan, Rates
-from pipelines.recipe import Recipe
-from pipelines.recipe_gates import metric_of
-from pipelines.recipe_stages import Ref, Source, inputs
+from pipelines.recipe.gates import metric_of
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.stages import Ref, Source, inputs
 from pipelines.stages.trial import SCORES, Scores
-from pipelines.store import Store
 from zoo.errors import DivergedError
 from zoo.families import configure
 

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipelines.artifacts.store import Store
 from pipelines.bench.evidence import log_evidence
 from pipelines.bench.gather import best_rates, gather
 from pipelines.bench.metrics import sign
 from pipelines.bench.report import FILES, READY, write
 from pipelines.bench.results import Results
 from pipelines.bench.trials import Plan, trials, tuning
-from pipelines.identity import stage_keys
-from pipelines.promotion import Judged, judge_candidates
-from pipelines.recipe import Recipe
-from pipelines.recipe_file import load_recipe
-from pipelines.recipe_gates import metric_of
-from pipelines.recipe_stages import Ref, Registered
-from pipelines.registration import check_registry, register
-from pipelines.runner import Connect, OnChange, StageStatus, plan, run
+from pipelines.models.promotion import Judged, judge_candidates
+from pipelines.recipe.file import load_recipe
+from pipelines.recipe.gates import metric_of
+from pipelines.recipe.identity import stage_keys
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.stages import Ref, Registered
+from pipelines.run.registration import check_registry, register
+from pipelines.run.runner import Connect, OnChange, StageStatus, plan, run
 from pipelines.show import messages, scores_text
 from pipelines.stages.trial import MODEL
-from pipelines.store import Store
 from zoo.errors import BadInputError
 from zoo.files import atomic_folder, check_out
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from pipelines.recipe_stages import Name, Source, Strict
+from pipelines.recipe.stages import Name, Source, Strict
 from trainers.calibration import Calibration
 from trainers.config import Execution, Share, Training
 from zoo.methods import AnyClosedForm

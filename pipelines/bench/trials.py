@@ -7,9 +7,9 @@ from typing import Literal
 
 from pipelines.bench.results import SCRATCH, Skipped
 from pipelines.bench.spec import Bench, Start
-from pipelines.recipe import Recipe
-from pipelines.recipe_stages import Condense, Fit, Ref, Score, Source, Stage, Trial, sources
-from pipelines.sources import origin
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.sources import origin
+from pipelines.recipe.stages import Condense, Fit, Ref, Score, Source, Stage, Trial, sources
 from trainers.config import Training
 from zoo import Size
 from zoo.errors import BadInputError

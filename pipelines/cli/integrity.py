@@ -94,7 +94,7 @@ def migrate(
     Example: zoo migrate vit-cifar10.weit:1 --out new/ --name vit-cifar10.weit
     """
     from pipelines import show
-    from pipelines.migration import migrate as bring_up_to_date
+    from pipelines.models.migration import migrate as bring_up_to_date
 
     content = bring_up_to_date(ref, out, name)
     if as_json:

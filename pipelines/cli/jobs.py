@@ -7,7 +7,7 @@ import typer
 from pipelines.cli.options import Json, print_json
 
 if TYPE_CHECKING:
-    from pipelines.jobs import JobStatus
+    from pipelines.run.jobs import JobStatus
 
 JobServer = Annotated[
     str,
@@ -27,7 +27,8 @@ def status(
     Example: zoo status demo-1f2e3d4c --address http://head:8265
     """
     from infra.jobs import Jobs
-    from pipelines import jobs, show
+    from pipelines import show
+    from pipelines.run import jobs
 
     if job is None:
         found = jobs.statuses(Jobs(address))
@@ -49,7 +50,7 @@ def logs(
     Example: zoo logs demo-1f2e3d4c -f --address http://head:8265
     """
     from infra.jobs import Jobs
-    from pipelines.events import readable
+    from pipelines.run.events import readable
 
     jobs = Jobs(address)
     for line in jobs.follow(job) if follow else jobs.log(job).splitlines():
@@ -62,7 +63,7 @@ def cancel(job: JobName, address: JobServer = LOCAL_JOBS, as_json: Json = False)
     Example: zoo cancel demo-1f2e3d4c --address http://head:8265
     """
     from infra.jobs import Jobs
-    from pipelines import jobs
+    from pipelines.run import jobs
 
     server = Jobs(address)
     server.stop(job)

@@ -19,7 +19,8 @@ def card(
 
     Example: zoo card vit-cifar10.weit@champion --out card/
     """
-    from pipelines import cards, show
+    from pipelines import show
+    from pipelines.models import cards
 
     if out is None:
         text = cards.card_of(ref)

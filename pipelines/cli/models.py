@@ -9,7 +9,7 @@ from pipelines.cli.options import Json, Reference, print_json
 from zoo.errors import BadInputError
 
 if TYPE_CHECKING:
-    from pipelines.models import Making
+    from pipelines.models.making import Making
 
 
 def list_(
@@ -21,13 +21,14 @@ def list_(
 
     Example: zoo list --json
     """
-    from pipelines import ready_tables, show
+    from pipelines import show
+    from pipelines.show.ready import ready_table
     from registry.entries import list_entries
     from registry.ready import list_ready
 
     if ready:
         models = list_ready(name)
-        rows, table = [entry.to_json() for entry in models], ready_tables.ready_table(models)
+        rows, table = [entry.to_json() for entry in models], ready_table(models)
         empty = "no ready model is registered; `zoo instantiate --sizes FILE --register NAME` does it"
     else:
         learngenes = list_entries(name)
@@ -53,8 +54,9 @@ def show_(
 
     Example: zoo show vit-cifar10.weit@champion
     """
-    from pipelines import lineage_tables, show, verbs
-    from pipelines.models import describe_ready
+    from pipelines import show, verbs
+    from pipelines.models.making import describe_ready
+    from pipelines.show.lineage import print_learngene
 
     if ready := describe_ready(ref):
         if tree:
@@ -65,7 +67,7 @@ def show_(
     if as_json:
         print_json(content)
     else:
-        lineage_tables.print_learngene(content)
+        print_learngene(content)
 
 
 def instantiate(
@@ -116,10 +118,11 @@ def instantiate(
     Example: zoo instantiate vit-cifar10.weit@champion --depth 8 --width 128 --data webdataset:../shared/data/cifar10
     --fit-steps 200 --out ready/
     """
-    from pipelines import models, show
+    from pipelines import show
+    from pipelines.models import making
 
-    fit = models.Fit(steps=fit_steps, lr=fit_lr, batch=fit_batch, seed=seed, calibrate=calibrate)
-    how = models.Making(models.head_fields(tuple(head or ())), data, fit)
+    fit = making.Fit(steps=fit_steps, lr=fit_lr, batch=fit_batch, seed=seed, calibrate=calibrate)
+    how = making.Making(making.head_fields(tuple(head or ())), data, fit)
     if sizes is not None:
         if given := [name for name, value in _size_options(depth, width, heads, mlp).items() if value is not None]:
             raise BadInputError(f"{given[0]}: --sizes says the sizes; leave one of them out")
@@ -130,7 +133,7 @@ def instantiate(
         raise BadInputError(f"{missing}: missing; give --depth and --width, or --sizes")
     if address is not None:
         raise BadInputError("--address: a single model is made in this process; legal only with --sizes")
-    content = models.make_model(ref, (depth, width, heads, mlp), how, out, register)
+    content = making.make_model(ref, (depth, width, heads, mlp), how, out, register)
     if as_json:
         print_json(content)
     else:
@@ -144,13 +147,15 @@ def _size_options(depth: int | None, width: int | None, heads: int | None, mlp: 
 def _instantiate_many(
     ref: str, sizes: Path, how: "Making", out: Path, address: str, name: str | None, *, as_json: bool
 ) -> None:
-    from pipelines import fan_out, ready_tables, show
+    from pipelines import show
+    from pipelines.models.fan_out import instantiate_sizes
+    from pipelines.show.ready import live_rows, rows_table
 
-    rows = fan_out.instantiate_sizes(ref, sizes, how, out, address=address, name=name, shown=ready_tables.live_rows)
+    rows = instantiate_sizes(ref, sizes, how, out, address=address, name=name, shown=live_rows)
     if as_json:
         print_json([row.to_json() for row in rows])
     else:
-        show.answers.print(ready_tables.rows_table(rows))
+        show.answers.print(rows_table(rows))
     if any(row.state == "failed" for row in rows):
         raise typer.Exit(1)
 
@@ -166,7 +171,7 @@ def pull(
 
     Example: zoo pull vit-cifar10.weit.ready@edge --out model/
     """
-    from pipelines.models import pull_folder
+    from pipelines.models.making import pull_folder
 
     folder = pull_folder(ref, out)
     if as_json:
@@ -186,7 +191,7 @@ def export(
 
     Example: zoo export ready/ --out ready.onnx
     """
-    from pipelines.models import export_model
+    from pipelines.models.making import export_model
 
     difference = export_model(folder, out)
     if as_json:
@@ -206,9 +211,10 @@ def condense(
 
     Example: zoo condense deit-small/ --method front --set keep=0.5 --name deit.front
     """
-    from pipelines import models, show
+    from pipelines import show
+    from pipelines.models import making
 
-    entry = models.condense_folder(checkpoint, method, tuple(overrides or ()), name)
+    entry = making.condense_folder(checkpoint, method, tuple(overrides or ()), name)
     if as_json:
         print_json(entry.to_json())
     else:

@@ -9,7 +9,7 @@ from pipelines.cli.options import Json, print_json
 from zoo.errors import BadInputError, NotFoundError
 
 if TYPE_CHECKING:
-    from pipelines.garbage import Report
+    from pipelines.artifacts.garbage import Report
     from registry.doctor import Check
 
 
@@ -33,7 +33,7 @@ def gc(
 
     Example: zoo gc --dry-run --days 60 --keep recipes/vit.yaml
     """
-    from pipelines.garbage import RECIPES, collect
+    from pipelines.artifacts.garbage import RECIPES, collect
     from registry.garbage import Policy
 
     recipes = tuple(Path(text) for text in keep or [] if text.endswith(RECIPES))
@@ -76,7 +76,7 @@ def moved(
     Example: zoo moved /mnt/old/store
     """
     from pipelines import show
-    from pipelines.store import Store
+    from pipelines.artifacts.store import Store
     from registry.moved import move
 
     if not old.is_absolute():

@@ -99,13 +99,11 @@ def schedule(
     kubectl apply -f -
     """
     from infra.manifests import render
-    from pipelines import schedule as schedules
     from pipelines import show
+    from pipelines.run.schedule import schedule as scheduled
 
     sets = tuple(overrides or ())
-    made = schedules.schedule(
-        recipe, sets, cron, profile=profile, name=name, namespace=namespace, image=image, queue=queue
-    )
+    made = scheduled(recipe, sets, cron, profile=profile, name=name, namespace=namespace, image=image, queue=queue)
     text = json.dumps(made.to_json(), indent=2) + "\n" if as_json else render(made.manifests)
     if out is None:
         print(text, end="")

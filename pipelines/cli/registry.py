@@ -53,7 +53,8 @@ def find(
 
     Example: zoo find --family vit --task cifar10 --max-params 6M --max-flops 1G --order-by speedup --explain
     """
-    from pipelines import registry_tables, show
+    from pipelines import show
+    from pipelines.show.registry import found_table
     from registry.explain import explain as why
     from registry.search import find as ask
     from zoo.budget import parse_count, parse_seconds
@@ -80,7 +81,7 @@ def find(
     if not answer.found:
         show.messages.print("nothing answers this; ask for less, or see `zoo list`")
         return
-    show.answers.print(registry_tables.found_table(answer))
+    show.answers.print(found_table(answer))
     if explain:
         show.answers.print("\n".join(why(answer)), highlight=False)
     _say_pages(answer)
@@ -103,7 +104,8 @@ def solve(
 
     Example: zoo solve vit-cifar10.weit@champion --max-params 6M --max-flops 1G
     """
-    from pipelines import registry_tables, show
+    from pipelines import show
+    from pipelines.show.registry import fill_table
     from zoo.api import locate
     from zoo.budget import parse_count, parse_seconds
     from zoo.families import architecture
@@ -121,7 +123,7 @@ def solve(
     if as_json:
         print_json([fill.model_dump(mode="json") for fill in fills])
     else:
-        show.answers.print(registry_tables.fill_table(fills))
+        show.answers.print(fill_table(fills))
 
 
 def promote(
@@ -136,7 +138,7 @@ def promote(
 
     Example: zoo promote vit-cifar10.weit:3 --gate gate.yaml --reason "new data"
     """
-    from pipelines.gate_file import load_gate
+    from pipelines.recipe.gate_file import load_gate
     from registry.promote import promote as make_champion
 
     _print_entry(make_champion(ref, load_gate(gate) if gate else None, reason), as_json=as_json)
@@ -159,7 +161,8 @@ def history(name: Annotated[str, typer.Argument(help="NAME.", show_default=False
 
     Example: zoo history vit-cifar10.weit --json
     """
-    from pipelines import registry_tables, show
+    from pipelines import show
+    from pipelines.show.registry import history_table
     from registry.promote import history as events_of
 
     events = events_of(name)
@@ -168,7 +171,7 @@ def history(name: Annotated[str, typer.Argument(help="NAME.", show_default=False
     elif not events:
         show.messages.print(f"{name} has no history: nothing of it was promoted, refused or rolled back")
     else:
-        show.answers.print(registry_tables.history_table(events))
+        show.answers.print(history_table(events))
 
 
 def _fills(sizes: "Sizes", budget: Any, limit: int) -> "list[Fill]":

@@ -5,16 +5,16 @@ from contextlib import nullcontext
 
 from filelock import FileLock
 
-from pipelines.effort import measured
-from pipelines.lease import check_lease
-from pipelines.patience import is_passing, keep_trying
-from pipelines.recipe_stages import Condense
+from pipelines.artifacts.lease import check_lease
+from pipelines.artifacts.patience import is_passing, keep_trying
+from pipelines.artifacts.store import OUTPUT, STARTED
+from pipelines.recipe.stages import Condense
+from pipelines.run.effort import measured
 from pipelines.stages.common import Job
 from pipelines.stages.composed import fit, wave, weit
 from pipelines.stages.plain import pretrain, refine
 from pipelines.stages.scaling import tune, widen
 from pipelines.stages.trial import score, trial
-from pipelines.store import OUTPUT, STARTED
 from trainers.patience import patiently
 from trainers.world import World
 from zoo import condense

@@ -9,12 +9,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from infra.growth import at_checkpoint
-from pipelines.lease import check_lease
-from pipelines.matching import mismatches
-from pipelines.recipe import Recipe
-from pipelines.recipe_stages import Stage
-from pipelines.sources import open_checkpoint, open_learngene
-from pipelines.store import OUTPUT, PROGRESS
+from pipelines.artifacts.lease import check_lease
+from pipelines.artifacts.store import OUTPUT, PROGRESS
+from pipelines.recipe.matching import mismatches
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.sources import open_checkpoint, open_learngene
+from pipelines.recipe.stages import Stage
 from trainers.config import Execution, Training
 from trainers.dataset import Dataset
 from trainers.diffusion import Denoising

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from pipelines.recipe_stages import Fit, Wave, Weit
+from pipelines.artifacts.store import OUTPUT
+from pipelines.recipe.stages import Fit, Wave, Weit
 from pipelines.stages.common import Job, task_objective, train_stage
-from pipelines.store import OUTPUT
 from trainers.dataset import Dataset
 from trainers.distillation import Distillation, Teacher
 from trainers.engines.base import Engine

@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 from infra.growth import at_checkpoint
-from pipelines.recipe_stages import Tune, Widen
+from pipelines.artifacts.store import METRICS, PROGRESS
+from pipelines.recipe.stages import Tune, Widen
 from pipelines.stages.common import Job, ProgressFile, task_objective, train_stage, write_output
 from pipelines.stages.optimizer_file import OPTIMIZER, read_optimizer
 from pipelines.stages.plain import save_trained
-from pipelines.store import METRICS, PROGRESS
 from trainers.config import Training
 from trainers.dataset import Dataset
 from trainers.loop import OptimizerState, train

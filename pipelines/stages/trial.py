@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.recipe_stages import Score, Trial
-from pipelines.sources import start_weights
+from pipelines.artifacts.store import METRICS
+from pipelines.recipe.sources import start_weights
+from pipelines.recipe.stages import Score, Trial
 from pipelines.stages.common import Job, task_objective, train_stage, write_output
 from pipelines.stages.plain import save_trained
 from pipelines.stages.scaling import widened
-from pipelines.store import METRICS
 from trainers.calibration import calibrate
 from trainers.config import Training
 from trainers.dataset import Dataset

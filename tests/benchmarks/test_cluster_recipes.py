@@ -5,8 +5,8 @@ from pathlib import Path
 from benchmarks.faults.run import RECIPE, STAGE, STAGES, STEPS
 from benchmarks.overhead import GROUP, many_stages, one_stage
 from benchmarks.overhead import STAGES as MANY
-from pipelines.recipe_file import load_recipe
-from pipelines.recipe_stages import Weit
+from pipelines.recipe.file import load_recipe
+from pipelines.recipe.stages import Weit
 
 
 def test_the_disturbed_recipe_has_the_stage_and_the_steps_that_faults_wait_for() -> None:

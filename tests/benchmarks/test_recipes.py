@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.bench.run import load_bench
 from pipelines.bench.trials import trials
-from pipelines.recipe_file import load_recipe
+from pipelines.recipe.file import load_recipe
 
 ROOT = Path(__file__).parents[2]
 BENCHES = sorted((ROOT / "benchmarks/initialisation").glob("*.yaml"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.scale.__main__ import SERVER_CALLS, capacities
 from benchmarks.scale.costs import Cost, file_calls
 from benchmarks.scale.operations import of_keys, of_stages
-from pipelines.store import Store
+from pipelines.artifacts.store import Store
 
 
 def test_calls_to_the_file_system_are_counted_and_nothing_else(tmp_path: Path):

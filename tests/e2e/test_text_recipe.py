@@ -11,7 +11,7 @@ import torch
 from command_line import Answer, Zoo
 
 import zoo as public
-from pipelines.recipe_file import load_recipe
+from pipelines.recipe.file import load_recipe
 from trainers.data.tokenizer import train_tokenizer
 from zoo import read_checkpoint
 from zoo.files import digest_file

@@ -13,7 +13,7 @@ import yaml
 from compose_spec import PyCompose
 from manifest_check import ROOT
 
-from pipelines.lease import TTL
+from pipelines.artifacts.lease import TTL
 
 DOCKER = ROOT / "infra/docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")

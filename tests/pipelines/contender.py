@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from pipelines.lease import LeaseLostError
-from pipelines.store import Store
+from pipelines.artifacts.lease import LeaseLostError
+from pipelines.artifacts.store import Store
 
 KEY = "0" * 64
 DESCRIPTION = {"function": "condense/1", "config": {}, "inputs": {}}

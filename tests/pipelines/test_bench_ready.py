@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.artifacts.store import OUTPUT, Store
 from pipelines.bench.results import Outcome, Point, Results
 from pipelines.bench.run import keep_ready
 from pipelines.bench.trials import Plan, trials
-from pipelines.identity import stage_keys
-from pipelines.recipe import Recipe
+from pipelines.recipe.identity import stage_keys
+from pipelines.recipe.recipe import Recipe
 from pipelines.stages.trial import MODEL
-from pipelines.store import OUTPUT, Store
 from zoo import Size
 
 SIZE = Size(depth=2, width=32, heads=2)

@@ -8,9 +8,9 @@ from pico_recipe import PICO, WEIT
 
 from pipelines.bench.run import command_line, load_bench
 from pipelines.bench.trials import trials, tuning
-from pipelines.identity import stage_keys
-from pipelines.recipe import Recipe
-from pipelines.recipe_stages import Fit, Ref, Trial
+from pipelines.recipe.identity import stage_keys
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.stages import Fit, Ref, Trial
 from zoo.errors import BadInputError
 
 BENCH = (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.matching import mismatches
+from pipelines.recipe.matching import mismatches
 from pipelines.stages.common import task_objective
 from trainers.config import Execution, Training
 from trainers.data.config import Data, Digits, Text

@@ -12,8 +12,8 @@ import torch
 
 from infra.cluster import Cluster, connect
 from pipelines import cli
-from pipelines.fan_out import Row, fan_out, plan, register
-from pipelines.models import Fit, Making, Source
+from pipelines.models.fan_out import Row, fan_out, plan, register
+from pipelines.models.making import Fit, Making, Source
 from registry.entries import list_entries
 from registry.pull import pull
 from registry.ready import list_ready

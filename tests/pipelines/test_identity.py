@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.identity import describe, stage_keys
-from pipelines.recipe import Recipe
-from pipelines.recipe_file import load_recipe
+from pipelines.recipe.file import load_recipe
+from pipelines.recipe.identity import describe, stage_keys
+from pipelines.recipe.recipe import Recipe
 from zoo.methods.front import Front
 
 RECIPE = Path(__file__).parents[2] / "pipelines/recipes/demo.yaml"

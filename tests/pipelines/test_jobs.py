@@ -13,10 +13,10 @@ import yaml
 from token_cluster import BIN, DEADLINE, TokenCluster, free_port, token_cluster
 
 from infra.jobs import Jobs, RayJob, check_url
-from pipelines.events import Told
-from pipelines.identity import stage_keys
-from pipelines.jobs import interpret, refuse_relative, resolved, status
-from pipelines.recipe_file import load_recipe
+from pipelines.recipe.file import load_recipe
+from pipelines.recipe.identity import stage_keys
+from pipelines.run.events import Told
+from pipelines.run.jobs import interpret, refuse_relative, resolved, status
 from zoo.errors import BadInputError
 
 RECIPE = """\

@@ -11,8 +11,8 @@ from time import monotonic
 import pytest
 from contender import KEY
 
-from pipelines.lease import claim, look
-from pipelines.store import Store
+from pipelines.artifacts.lease import claim, look
+from pipelines.artifacts.store import Store
 
 CONTENDER = Path(__file__).with_name("contender.py")
 DEADLINE = 60

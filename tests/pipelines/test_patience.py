@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines import patience
-from pipelines.patience import is_passing, keep_trying
+from pipelines.artifacts import patience
+from pipelines.artifacts.patience import is_passing, keep_trying
 from zoo.errors import BadInputError, DiskFullError
 
 

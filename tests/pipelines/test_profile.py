@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from infra.resources import Demand, Resources
-from pipelines.execute import demand
-from pipelines.identity import stage_keys
-from pipelines.recipe_file import load_recipe
-from pipelines.recipe_stages import Condense, Stage
+from pipelines.recipe.file import load_recipe
+from pipelines.recipe.identity import stage_keys
+from pipelines.recipe.stages import Condense, Stage
+from pipelines.run.execute import demand
 from trainers.config import Execution
 from zoo.errors import BadInputError, NotFoundError
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from pico_recipe import FRONT, PICO
 
-from pipelines.effort import environment, measured, read_effort
-from pipelines.identity import describe, stage_keys
-from pipelines.provenance import Lineage
-from pipelines.recipe import Recipe
-from pipelines.recipe_file import load_recipe
-from pipelines.recipe_stages import Pretrain
+from pipelines.artifacts.store import EFFORT, OUTPUT, PROGRESS, Record, Store
+from pipelines.recipe.file import load_recipe
+from pipelines.recipe.identity import describe, stage_keys
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.stages import Pretrain
+from pipelines.run.effort import environment, measured, read_effort
+from pipelines.run.provenance import Lineage
 from pipelines.stages import run_condense
 from pipelines.stages.common import Job
-from pipelines.store import EFFORT, OUTPUT, PROGRESS, Record, Store
 from zoo import save_checkpoint
 from zoo.checkpoint import Checkpoint
 from zoo.errors import IntegrityError

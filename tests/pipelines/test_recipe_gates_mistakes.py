@@ -6,9 +6,9 @@ import pytest
 from pico_recipe import FRONT, PICO
 
 from pipelines.bench.run import load_bench
-from pipelines.identity import stage_keys
-from pipelines.jobs import resolved
-from pipelines.recipe_file import load_recipe
+from pipelines.recipe.file import load_recipe
+from pipelines.recipe.identity import stage_keys
+from pipelines.run.jobs import resolved
 from zoo.errors import BadInputError
 
 GOOD = (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.recipe_file import load_recipe
+from pipelines.recipe.file import load_recipe
 from zoo.errors import BadInputError
 
 GOOD = """\

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from infra.cluster import connect
-from pipelines.recipe_file import load_recipe
-from pipelines.runner import StageStatus, plan, refresh, run
+from pipelines.artifacts.store import Store
+from pipelines.recipe.file import load_recipe
+from pipelines.run.runner import StageStatus, plan, refresh, run
 from pipelines.show import stage_table
-from pipelines.store import Store
 from zoo.errors import DivergedError
 
 RECIPE = """\

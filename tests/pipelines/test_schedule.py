@@ -12,8 +12,8 @@ import yaml
 
 from infra.pods import Pods
 from infra.resources import GIB, Resources
-from pipelines.recipe_file import load_recipe
-from pipelines.schedule import Schedule, next_time, pods_for, schedule
+from pipelines.recipe.file import load_recipe
+from pipelines.run.schedule import Schedule, next_time, pods_for, schedule
 from zoo.errors import BadInputError
 
 ROOT = Path(__file__).parents[2]

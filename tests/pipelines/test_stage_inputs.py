@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipelines.recipe import Recipe
-from pipelines.sources import open_checkpoint, start_weights
+from pipelines.artifacts.store import OUTPUT
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.sources import open_checkpoint, start_weights
 from pipelines.stages.common import Job
 from pipelines.stages.optimizer_file import OPTIMIZER
 from pipelines.stages.plain import pretrain
 from pipelines.stages.scaling import widen
-from pipelines.store import OUTPUT
 from zoo import Architecture, BadInputError, Checkpoint, Size, condense, read_checkpoint, save_checkpoint
 from zoo.families import architecture
 from zoo.methods.bot import BoT

@@ -6,8 +6,8 @@ from threading import Event
 
 import pytest
 
-from pipelines.store import Store
-from pipelines.workspace import WorkSpaces
+from pipelines.artifacts.store import Store
+from pipelines.artifacts.workspace import WorkSpaces
 from zoo.errors import IntegrityError
 
 DESCRIPTION = {"function": "condense/1", "config": {"keep": 0.5}, "inputs": {"weights": "abc"}}

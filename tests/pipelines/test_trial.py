@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.recipe import Recipe
+from pipelines.artifacts.store import OUTPUT
+from pipelines.recipe.recipe import Recipe
 from pipelines.stages.common import Job
 from pipelines.stages.trial import MODEL, SCORES, Scores, score, trial
-from pipelines.store import OUTPUT
 from zoo import Checkpoint, Size, condense, read_checkpoint, save_checkpoint
 from zoo.families import architecture
 from zoo.methods.bot import BoT

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from pipelines import cli
-from pipelines.garbage import collect
+from pipelines.artifacts.garbage import collect
 from registry.entries import find_entry, list_entries
 from registry.garbage import Policy
 from registry.promote import history, promote
@@ -55,7 +55,7 @@ def backup(ready_home: Path, learngene: MakeLearngene, tmp_path: Path) -> Path:
 
 LOOK = """
 import json
-from pipelines.garbage import collect
+from pipelines.artifacts.garbage import collect
 from registry.entries import list_entries
 from registry.garbage import Policy
 from registry.promote import history, rollback

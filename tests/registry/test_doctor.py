@@ -19,8 +19,8 @@ from filelock import FileLock
 from packaging.requirements import Requirement
 
 from pipelines import cli
+from pipelines.artifacts.check import check_store
 from pipelines.doctor import checks, keys_check, package_check, token_check, webdataset_check
-from pipelines.store_check import check_store
 from registry.doctor import Check, check_registry
 
 

@@ -10,8 +10,8 @@ from pipelines.bench import evidence as bench
 from pipelines.bench.results import Outcome, Point, Results
 from pipelines.bench.run import owners
 from pipelines.bench.trials import Plan
-from pipelines.recipe import Recipe
-from pipelines.recipe_stages import Registered
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.stages import Registered
 from registry.entries import find_entry
 from registry.evidence import evidence_of, speed_text
 from registry.register import log_evidence, register

@@ -14,9 +14,9 @@ import pytest
 from filelock import FileLock
 
 from pipelines import cli
-from pipelines.garbage import Report, apply, collect, make_plan
-from pipelines.lease import claim
-from pipelines.store import Store
+from pipelines.artifacts.garbage import Report, apply, collect, make_plan
+from pipelines.artifacts.lease import claim
+from pipelines.artifacts.store import Store
 from registry.entries import Entry, find_entry, list_entries
 from registry.garbage import Policy
 from registry.promote import promote, rollback, set_alias

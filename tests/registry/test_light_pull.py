@@ -16,7 +16,7 @@ from zoo.errors import BadInputError
 MakeLearngene = Callable[..., Path]
 HEAVY = ("ray", "deepspeed", "trainers", "infra", "timm", "transformers", "torch._dynamo", "mlflow.server", "flask")
 JOB = """
-import pipelines.models
+import pipelines.models.making
 from zoo.api import locate
 from zoo.learngene import Learngene
 

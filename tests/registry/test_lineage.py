@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from pipelines import cli
-from pipelines.cards import nearest
-from pipelines.provenance import write_by_hand
+from pipelines.models.cards import nearest
+from pipelines.run.provenance import write_by_hand
 from registry.entries import Entry, find_entry
 from registry.lineage import children, holders
 from registry.pull import pull

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from malformed import damaged_json, examples
 
-from pipelines.models import Making, make_model
-from pipelines.provenance import write_by_hand
+from pipelines.models.making import Making, make_model
+from pipelines.run.provenance import write_by_hand
 from registry.ready import copy_ready
 from zoo.errors import ZooError
 from zoo.files import SIGNATURE

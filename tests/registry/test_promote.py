@@ -11,7 +11,7 @@ import pytest
 import yaml
 from registry_races import aliases, eight_promoters
 
-from pipelines.gate_file import load_gate
+from pipelines.recipe.gate_file import load_gate
 from registry.entries import Entry, list_entries
 from registry.gate import Gate, judge, parse_gate
 from registry.history import me

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.models import Making, keep, make_model
+from pipelines.models.making import Making, keep, make_model
 from registry.ready import find_ready, list_ready, pull_any, register_ready
 from registry.register import register
 from registry.server import connect
