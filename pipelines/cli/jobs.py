@@ -44,17 +44,19 @@ def logs(
     job: JobName,
     address: JobServer = LOCAL_JOBS,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on till the job ends.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Print what a job has printed; its events as one line each.
+    """Print what a job has printed; its events as one line each. With --json every line is a JSON object.
 
     Example: zoo logs demo-1f2e3d4c -f --address http://head:8265
     """
     from infra.jobs import Jobs
-    from pipelines.run.events import readable
+    from pipelines.run.events import as_event, readable
 
+    said = as_event if as_json else readable
     jobs = Jobs(address)
     for line in jobs.follow(job) if follow else jobs.log(job).splitlines():
-        print(readable(line), flush=True)
+        print(said(line), flush=True)
 
 
 def cancel(job: JobName, address: JobServer = LOCAL_JOBS, as_json: Json = False) -> None:

@@ -64,6 +64,11 @@ def readable(line: str) -> str:
     return f"{row.name}: {row.state}{step}{f' on {row.holder}' if row.holder else ''}{scores}"
 
 
+def as_event(line: str) -> str:
+    """A line for programs, always a JSON object; one that is no event becomes one: {"event": "text", "text": ...}."""
+    return line if Told().hear(line) else _line("text", {"text": line})
+
+
 @contextmanager
 def told_stages(rows: Sequence[StageStatus]) -> Iterator[OnChange]:
     """Print every change of the rows, and their progress now and then."""

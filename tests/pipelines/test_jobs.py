@@ -164,6 +164,8 @@ def test_a_job_runs_on_without_its_client_to_the_end_and_a_second_one_takes_its_
     log = zoo("logs", first, "-f").stdout
     assert "front: done" in log
     assert cluster.token not in log
+    events = [json.loads(line)["event"] for line in zoo("logs", first, "--json").stdout.splitlines()]
+    assert {"stage", "text", "end"} >= set(events) >= {"stage", "end"}
     again = zoo("cancel", first, "--json")  # it has ended already
     assert answer(again)["state"] == "done"
 
