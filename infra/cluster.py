@@ -3,7 +3,7 @@
 This module is what the other rooms see of Ray. It knows nothing of recipes, trainers and registries.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,15 +119,6 @@ class Cluster:
         """End what `run` waits for in other threads, within a second; a group ends with the connection."""
         self._stopped.set()
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], *, cpus: int = 1) -> Iterator[tuple[int, Any]]:
-        """Call `function(item)` for every item, and yield `(index, result)` as they finish.
-
-        The first failure cancels all others, and so does the caller who stops to listen.
-        """
-        resources = Resources(cpus)
-        self._check_room(function, Demand(resources))
-        return _fan_out(function, items, resources)
-
     def run_group(
         self,
         function: Callable[..., None],
@@ -159,19 +150,3 @@ class Cluster:
                 if monotonic() >= until or self._stopped.is_set():
                     raise
                 sleep(LOOK_UP_SECONDS)
-
-
-def _fan_out(function: Callable[[Any], Any], items: Sequence[Any], resources: Resources) -> Iterator[tuple[int, Any]]:
-    import ray
-
-    pending = {submit(function, (item,), resources): index for index, item in enumerate(items)}
-    try:
-        while pending:
-            (done,), _ = ray.wait(list(pending))
-            index = pending.pop(done)
-            with errors_come_home():
-                result = ray.get(done)
-            yield index, result
-    finally:
-        for task in pending:
-            ray.cancel(task, force=True)

@@ -15,8 +15,10 @@ from pipelines.models.lineage import lineage_of, provenance_of
 from pipelines.recipe.file import load_recipe
 from pipelines.run.events import Told, told_end, told_stages
 from pipelines.run.registration import check_registry, known, register
-from pipelines.run.runner import OnChange, StageStatus, check_cluster, plan, run
-from pipelines.show import live_stages, messages
+from pipelines.run.runner import check_cluster, plan, run
+from pipelines.run.status import OnChange, StageStatus
+from pipelines.show import messages
+from pipelines.show.stages import live_stages
 from registry.gate import gate_of
 from registry.history import CANDIDATE
 from zoo.api import is_folder, locate

@@ -146,7 +146,10 @@ def find_entry(ref: str) -> Entry:
 
 
 def find_version(ref: str) -> tuple[Shelf, "ModelVersion"]:
-    """The version that `ref` means, whatever it is of; as in `find_entry`."""
+    """The version that `ref` means, whatever it is of; a plain name as in `find_entry`.
+
+    Raises `BadInputError` for an illegal reference, `NotFoundError` that says what there is.
+    """
     name, alias, number = parse_ref(ref)
     with connect() as client:
         shelf = _known(client, name)

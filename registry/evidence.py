@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 PREFIX = "bench"
+_NAME = re.compile(PREFIX + r"/([^/]+)/([^/]+)/([1-9]\d*)x([1-9]\d*)/([^/]+)", re.ASCII)
 SPEED_UP, CENSORED, SCRATCH, REFERENCE = "speed_up", "censored", "scratch", "reference"
 """What is no metric: training saved against scratch, the scores of scratch's short and of its long training.
 
@@ -48,14 +49,18 @@ def evidence_of(metrics: Mapping[str, float]) -> list[Evidence]:
     """The evidence among the numbers of an entry, by bench, start and size."""
     rows: dict[tuple[str, str, int, int], dict[str, float]] = {}
     for name, value in metrics.items():
-        match = re.fullmatch(PREFIX + r"/([^/]+)/([^/]+)/([1-9]\d*)x([1-9]\d*)/([^/]+)", name, re.ASCII)
-        if match:
+        if match := _NAME.fullmatch(name):
             bench, start, depth, width, what = match.groups()
             rows.setdefault((bench, start, int(depth), int(width)), {})[what] = value
     return [
         Evidence(bench=bench, start=start, depth=depth, width=width, numbers=numbers)
         for (bench, start, depth, width), numbers in sorted(rows.items(), key=lambda row: row[0])
     ]
+
+
+def is_evidence(name: str) -> bool:
+    """Whether a number of an entry is evidence."""
+    return _NAME.fullmatch(name) is not None
 
 
 def speed_text(numbers: Mapping[str, float]) -> str | None:

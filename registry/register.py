@@ -59,6 +59,8 @@ def log_training(entry: Entry, stage: str, curve: Sequence[Mapping[str, float]])
 
     Points like `{"step": 20, "loss": 0.4}` become `STAGE/loss` of the entry's run; one that was logged before
     is not logged again. (Among the numbers of the logged model a search would find the loss of *any* step.)
+
+    Raises `BadInputError` for a point without a step, or a stage whose name is not legal.
     """
     from mlflow.entities import Metric
 

@@ -156,7 +156,11 @@ def find(
 
 
 def answer(question: Question) -> Page:
-    """The answer to a question (`find`)."""
+    """The answer to a question (`find`).
+
+    Raises `BadInputError` for a family or a method that nobody knows, `NotFoundError` if the registry does not answer,
+    `ZooError` if it changes whenever it is asked.
+    """
     mirror = _mirror(tracking_uri(), str(home()))
     with mirror.lock, when_needed() as connected:
         for _ in range(TRIES):

@@ -34,7 +34,10 @@ class Checkpoint:
     """By the tensor's name: the open file that holds it."""
 
     def restore(self, module: nn.Module) -> None:
-        """Overwrite parameters and buffers; before an engine takes hold of them and makes its shares."""
+        """Overwrite parameters and buffers; before an engine takes hold of them and makes its shares.
+
+        Raises `IntegrityError` for one that the checkpoint does not hold.
+        """
         tensors = module.state_dict(keep_vars=True)
         stored = {name: tensor for name, tensor in tensors.items() if f"{MODULE}/{name}" in self.files}
         there = {tensor.data_ptr() for tensor in stored.values()}

@@ -52,6 +52,7 @@ class Refinement(Objective):
         """With the weight at which the penalty starts as `share` of the task's loss on held-out samples.
 
         Every worker measures the same samples, so all agree, also when an interrupted training goes on.
+        Raises `BadInputError` for a spectrum that lets all frequencies through.
         """
         alone = World(0, 1, World.current().device)
         module.to(alone.device).eval()

@@ -67,7 +67,7 @@ def widened_states(
 def scaled_clip_(
     parameters: Iterable[tuple[str, Tensor]], multipliers: Mapping[str, Multipliers], max_norm: float
 ) -> Tensor:
-    """Clip the gradients of named parameters by the norm that the narrow model's have; that norm, before clipping."""
+    """Clip the gradients of named parameters by the norm that the narrow model's have; that norm before, a scalar."""
     named = [(name, p, p.grad) for name, p in parameters if p.grad is not None]
     norms = [grad.norm() / (multipliers[name].g * multipliers[name].copies ** 0.5) for name, _, grad in named]
     norm = torch.stack(norms).norm()

@@ -50,6 +50,9 @@ def locate(ref: str) -> Path:
     """The folder of a learngene: `ref` itself, or pulled for `NAME[@alias|:version]` from the registry.
 
     The registry is looked up by entry point, so that the core never imports it.
+
+    Raises `NotFoundError` for no such learngene or no registry, `BadInputError` for a reference that is not legal or
+    means no learngene, `IntegrityError` for one that is damaged or not signed as `ZOO_TRUSTED_KEYS` wants it.
     """
     if is_folder(ref):
         require_signed(Path(ref), read_manifest(Path(ref)).digest, ref)

@@ -93,7 +93,10 @@ def promised(manifest: Manifest) -> dict[str, tuple[str, int]]:
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Check that the files which a manifest promises are plain files, and no larger than it explains; as `verify`."""
+    """Check that the files which a manifest promises are plain files, and no larger than it explains.
+
+    Raises `IntegrityError` for one that is not, or is missing.
+    """
     for name, (_, limit) in promised(manifest).items():
         try:
             with open_plain(folder / name, limit):
@@ -104,7 +107,10 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check `manifest.json` alone (the tensors are not looked at); errors as in `verify`."""
+    """Read and check `manifest.json` alone (the tensors are not looked at).
+
+    Raises `NotFoundError` where there is none, `IntegrityError` for another schema or a field that is not legal.
+    """
     content = read_content(folder)
     path, schema = folder / MANIFEST, content["schema_version"]
     if schema != SCHEMA:
@@ -115,7 +121,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_content(folder: Path) -> dict[str, Any]:
-    """The plain values of `manifest.json`, of whatever schema; errors as in `verify`."""
+    """The plain values of `manifest.json`, of whatever schema.
+
+    Raises `NotFoundError` where there is none, `IntegrityError` where it is no manifest.
+    """
     path = folder / MANIFEST
     try:
         content = strict_json(read_plain(path, MANIFEST_BYTES))

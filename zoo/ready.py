@@ -131,7 +131,10 @@ def verify_ready(folder: Path) -> Ready:
 
 
 def check_ready_files(folder: Path, ready: Ready) -> None:
-    """Check that the files of a model are plain files, no larger than its parameters explain; as `verify_ready`."""
+    """Check that the files of a model are plain files, no larger than its parameters explain.
+
+    Raises `IntegrityError` for one that is not, or is missing.
+    """
     for name, limit in ready.limits.items():
         try:
             with open_plain(folder / name, limit):
@@ -147,7 +150,10 @@ def _has_tensors(name: str) -> bool:
 
 
 def read_ready(folder: Path) -> Ready:
-    """Read and check `ready.json` alone; errors as in `verify_ready`."""
+    """Read and check `ready.json` alone.
+
+    Raises `NotFoundError` where there is none, `IntegrityError` where it is none of ours.
+    """
     path = folder / READY
     try:
         return Ready.model_validate(strict_json(read_plain(path, READY_BYTES)))

@@ -20,7 +20,8 @@ from pipelines.bench.gather import read_scores
 from pipelines.recipe.file import load_recipe
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.stages import Ref, Trial, Tune
-from pipelines.run.runner import StageStatus, plan, run
+from pipelines.run.runner import plan, run
+from pipelines.run.status import StageStatus
 from pipelines.stages.scaling import TUNED
 from zoo.errors import BadInputError, ZooError
 from zoo.files import atomic_folder, check_out

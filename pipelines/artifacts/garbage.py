@@ -77,7 +77,11 @@ def collect(policy: "Policy", recipes: tuple[Path, ...] = (), *, dry_run: bool) 
 
 
 def make_plan(policy: "Policy", recipes: tuple[Path, ...], store: Store) -> Plan:
-    """What is garbage now."""
+    """What is garbage now.
+
+    Raises `BadInputError` where the registry holds nothing but the store does, and for an illegal recipe or reference;
+    `NotFoundError` where a registry is away, or what is to be kept is not there.
+    """
     from registry.garbage import census, report_bytes  # mlflow takes seconds to import
 
     found = census(policy)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.bench.metrics import Line, lines, long_scores
 from pipelines.bench.results import SCRATCH, Results
+from registry.evidence import PREFIX, evidence_of, is_evidence
 
 if TYPE_CHECKING:
     from registry.entries import Entry
-
-PREFIX = "bench"
 
 
 def log_evidence(results: Results, entries: "Mapping[str, Entry]", folder: Path) -> None:
@@ -28,17 +27,9 @@ def log_evidence(results: Results, entries: "Mapping[str, Entry]", folder: Path)
 
 def split_evidence(metrics: Mapping[str, float]) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """An entry's other numbers, and its evidence: rows of `bench`, `start`, `size` and what was measured."""
-    others: dict[str, float] = {}
-    rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for name, value in metrics.items():
-        prefix, *place = name.split("/")
-        if prefix != PREFIX or len(place) != 4:
-            others[name] = value
-            continue
-        bench, start, size, what = place
-        row = rows.setdefault((bench, start, size), {"bench": bench, "start": start, "size": size})
-        row[what] = value
-    return others, list(rows.values())
+    others = {name: value for name, value in metrics.items() if not is_evidence(name)}
+    found = evidence_of(metrics)
+    return others, [{"bench": row.bench, "start": row.start, "size": row.size, **row.numbers} for row in found]
 
 
 def _numbers(results: Results, start: str) -> dict[str, float]:

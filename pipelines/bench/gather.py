@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pipelines.artifacts.store import Store
 from pipelines.bench.metrics import sign
 from pipelines.bench.results import SCRATCH, Ancestor, Cost, Metric, Outcome, Point, Results, Skipped
-from pipelines.bench.spec import Bench
 from pipelines.bench.trials import Cell, Plan, Rates
+from pipelines.recipe.bench import Bench
 from pipelines.recipe.gates import metric_of
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.stages import Ref, Source, inputs

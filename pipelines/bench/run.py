@@ -19,16 +19,17 @@ from pipelines.bench.metrics import sign
 from pipelines.bench.report import FILES, READY, write
 from pipelines.bench.results import Results
 from pipelines.bench.trials import Plan, trials, tuning
-from pipelines.models.promotion import Judged, judge_candidates
 from pipelines.recipe.file import load_recipe
 from pipelines.recipe.gates import metric_of
 from pipelines.recipe.identity import stage_keys
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.stages import Ref, Registered
 from pipelines.run.registration import check_registry, register
-from pipelines.run.runner import Connect, OnChange, StageStatus, plan, run
+from pipelines.run.runner import Connect, plan, run
+from pipelines.run.status import OnChange, StageStatus
 from pipelines.show import messages, scores_text
 from pipelines.stages.trial import MODEL
+from registry.candidates import Judged, judge_candidates
 from zoo.errors import BadInputError
 from zoo.files import atomic_folder, check_out
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Literal
 
 from pipelines.bench.results import SCRATCH, Skipped
-from pipelines.bench.spec import Bench, Start
+from pipelines.recipe.bench import Bench, Start
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.sources import origin
 from pipelines.recipe.stages import Condense, Fit, Ref, Score, Source, Stage, Trial, sources

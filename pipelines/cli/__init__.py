@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pipelines.cli import data, integrity, jobs, lineage, models, operate, recipes, registry
+from pipelines.cli import cards, data, integrity, jobs, models, operate, recipes, registry
 from zoo.errors import ZooError
 
 INTERRUPTED = 130
@@ -22,7 +22,7 @@ VERBS = {
         models.instantiate,
         models.pull,
         models.export,
-        lineage.card,
+        cards.card,
     ),
     "Operate the registry": (
         registry.promote,

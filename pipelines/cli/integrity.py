@@ -1,19 +1,12 @@
 """The verbs about trust in what the registry holds: verify, sign, migrate."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipelines.cli.options import Json, Reference, print_json
 from zoo.errors import BadInputError, IntegrityError
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from registry.verify import Checked
-
-STYLES = {"holds": "green", "foreign": "dim", "damaged": "red", "missing": "red", "unsigned": "red"}
 
 
 def verify(
@@ -32,6 +25,7 @@ def verify(
     Example: zoo verify --all --json
     """
     from pipelines import show
+    from pipelines.show.registry import verified_table
     from registry.verify import verify_all, verify_refs
 
     if bool(refs) == everything:
@@ -43,7 +37,7 @@ def verify(
     if as_json:
         print_json([row.to_json() for row in checked])
     else:
-        show.answers.print(_table(checked))
+        show.answers.print(verified_table(checked))
     if wrong := [row.what for row in checked if row.wrong]:
         raise IntegrityError(f"{len(wrong)} of {len(checked)} do not hold: {', '.join(wrong[:20])}")
 
@@ -101,17 +95,3 @@ def migrate(
         print_json(content)
     else:
         show.answers.print(show.field_table(content))
-
-
-def _table(checked: "list[Checked]") -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    name = Column("learngene", no_wrap=True, overflow="fold")
-    table = Table(name, "state", "digest", "signed by", "what is wrong", box=SIMPLE_HEAD)
-    for row in checked:
-        state = Text(row.state, STYLES[row.state])
-        keys = ", ".join(key[:12] for key in row.signers)
-        table.add_row(Text(row.what), state, row.digest[:12], keys, Text(row.problem))
-    return table

@@ -29,13 +29,14 @@ def status(
     from infra.jobs import Jobs
     from pipelines import show
     from pipelines.run import jobs
+    from pipelines.show.stages import job_table
 
     if job is None:
         found = jobs.statuses(Jobs(address))
         if as_json:
             print_json([each.to_json() for each in found])
         else:
-            show.answers.print(show.job_table(found))
+            show.answers.print(job_table(found))
         return
     print_job(jobs.status(Jobs(address), job), as_json=as_json)
 
@@ -97,10 +98,11 @@ def run_job(job: str, address: str, *, detach: bool, as_json: bool) -> None:
 def print_job(job: "JobStatus", *, as_json: bool) -> None:
     """Print how a job and its stages are."""
     from pipelines import show
+    from pipelines.show.stages import job_table, stage_table
 
     if as_json:
         print_json(job.to_json())
         return
-    show.answers.print(show.job_table([job]), show.stage_table(job.stages))
+    show.answers.print(job_table([job]), stage_table(job.stages))
     if job.error:
         show.messages.print(f"{job.state}: {job.error}", highlight=False)

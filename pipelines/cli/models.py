@@ -207,7 +207,9 @@ def condense(
     overrides: Annotated[list[str] | None, typer.Option("--set", help="An option of the method: keep=0.5.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a learngene of trained weights, without training and without a recipe (`zoo methods` lists them).
+    """Make a learngene of trained weights, without training and without a recipe.
+
+    By any method of `zoo methods` but `kronecker`, which is trained.
 
     Example: zoo condense deit-small/ --method front --set keep=0.5 --name deit.front
     """

@@ -39,7 +39,10 @@ def run(
     Example: zoo run pipelines/recipes/vit-cifar10.yaml --set data.path=../shared/data/cifar10
     """
     from pipelines import show, verbs
+    from pipelines.show.stages import stage_table
 
+    if events and as_json:
+        raise BadInputError("--events: its lines are JSON already, the last one says how it ended; leave out --json")
     sets = tuple(overrides or ())
     if "://" in address and not address.startswith("ray://"):
         if events:
@@ -52,7 +55,7 @@ def run(
     if as_json:
         print_json(result.to_json())
     elif not events:
-        show.answers.print(show.stage_table(result.stages))
+        show.answers.print(stage_table(result.stages))
         if result.entries:
             show.answers.print(show.entry_table(result.entries))
         for text in result.waiting:
@@ -73,12 +76,13 @@ def plan(
     Example: zoo plan pipelines/recipes/demo.yaml --set stages.weit.train.lr=0.002
     """
     from pipelines import show, verbs
+    from pipelines.show.stages import stage_table
 
     rows = verbs.plan_recipe(recipe, tuple(overrides or ()), profile, address)
     if as_json:
         print_json([row.__dict__ for row in rows])
     else:
-        show.answers.print(show.stage_table(rows))
+        show.answers.print(stage_table(rows))
 
 
 def schedule(

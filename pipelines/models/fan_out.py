@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.models.making import Making, Source, keep, make
-from pipelines.recipe.sizes_file import load_sizes
+from pipelines.models.sizes_file import load_sizes
 from pipelines.run.sharing import check_shared
 from zoo import Learngene, Size
 from zoo.errors import BadInputError, IntegrityError, NotFoundError, ZooError

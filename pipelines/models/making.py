@@ -199,7 +199,10 @@ def pull_folder(ref: str, out: Path | None) -> Path:
 
 
 def export_model(folder: Path, out: Path) -> float:
-    """Write the model in `folder` to the file `out`; how far its outputs are from the model's."""
+    """Write the model in `folder` to the file `out`; how far its outputs are from the model's.
+
+    Raises `BadInputError` if `out` cannot be an ONNX file, and what `read_checkpoint` and `export_onnx` raise.
+    """
     from zoo.formats.onnx import export_onnx
 
     if out.suffix != ".onnx":
@@ -212,8 +215,8 @@ def export_model(folder: Path, out: Path) -> float:
 def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: str) -> "Entry":
     """Condense a checkpoint folder into the store and register it as champion, or candidate if it has a gate."""
     from pipelines.artifacts.store import Store
-    from pipelines.models.promotion import choose, gate_tags
     from pipelines.run.provenance import write_by_hand
+    from registry.candidates import choose, gate_tags
     from registry.register import check_name
     from registry.register import register as register_entry
 
@@ -229,7 +232,7 @@ def condense_folder(folder: Path, method: str, options: tuple[str, ...], name: s
 
 
 def head_fields(options: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of `--head`."""
+    """The fields of `--head`. Raises `BadInputError` for what is not FIELD=VALUE, or a value that is not valid YAML."""
     fields: dict[str, Any] = {}
     for option in options:
         field, equals, value = option.partition("=")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from graphlib import CycleError
 from typing import Any
 
-from pipelines.bench.spec import Bench
+from pipelines.recipe.bench import Bench
 from pipelines.recipe.gates import gate_mistakes
 from pipelines.recipe.matching import mismatches
 from pipelines.recipe.recipe import Recipe

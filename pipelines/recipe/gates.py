@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipelines.bench.results import Metric
-from pipelines.bench.spec import Bench, Start
+from pipelines.recipe.bench import Bench, Start
 from pipelines.recipe.recipe import Recipe, Registration
 from pipelines.recipe.stages import Condense, Loc, Ref
 from registry.gate import Gate

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, field_validator
 
-from pipelines.bench.spec import Bench
+from pipelines.recipe.bench import Bench
 from pipelines.recipe.stages import Name, Ref, Stage, Strict, inputs
 from registry.gate import TAG, Gate
 from trainers.data.config import Data

@@ -2,6 +2,7 @@
 
 {"event": "stage", "name": ..., "state": ..., "step": ...}    how a stage is
 {"event": "end", "state": "done" | "failed" | "cancelled", "exit_code": ..., "error": ..., "entries": [...]}
+{"event": "text", "text": ...}                               any other line, in `zoo logs --json`
 """
 
 import json
@@ -12,7 +13,7 @@ from signal import SIGTERM, getsignal, signal
 from threading import Event, Lock, Thread
 from typing import Any, NoReturn
 
-from pipelines.run.runner import OnChange, StageStatus
+from pipelines.run.status import OnChange, StageStatus
 from zoo.errors import ZooError
 
 TELL_EVERY = 5.0
@@ -33,13 +34,13 @@ class Told:
             return False
         try:
             content = json.loads(line)
-        except ValueError:  # half a line: its writer was killed
+            if content.pop("event") == "end":
+                self.end = content
+            else:
+                row = StageStatus(**content)
+                self.stages[row.name] = row
+        except (ValueError, TypeError):  # half a line, whose writer was killed; or somebody else's event
             return False
-        if content.pop("event") == "end":
-            self.end = content
-        else:
-            row = StageStatus(**content)
-            self.stages[row.name] = row
         return True
 
     @classmethod

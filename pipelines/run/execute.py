@@ -43,7 +43,7 @@ def run_stage(
 ) -> None:
     """Run a stage in `place` and commit what it made. Raises what the stage raises, `LeaseLostError`."""
     from pipelines.run.effort import read_effort
-    from pipelines.run.provenance import Lineage
+    from pipelines.run.provenance import Gathered
     from pipelines.stages import run_condense  # loads torch
     from pipelines.stages.common import Job
     from trainers.metrics import read_metrics
@@ -51,7 +51,7 @@ def run_stage(
     began, stage = monotonic(), recipe.stages[name]
     description = describe(recipe, stage, keys)
     folders = {".".join(map(str, loc)): locate(source, keys, store) for loc, source in sources(stage)}
-    lineage = Lineage.of(recipe, name, keys, store) if stage.gives == "learngene" else None
+    lineage = Gathered.of(recipe, name, keys, store) if stage.gives == "learngene" else None
     alone = recipe.model_copy(update={"stages": {name: stage}, "entries": {}, "bench": None})
     job = Job(recipe=alone, name=name, work=place.work, inputs=folders, lease=place.lease.path)
     if isinstance(stage, Condense):

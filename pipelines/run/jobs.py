@@ -14,7 +14,7 @@ from pipelines.artifacts.lease import JOB
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.stages import Folder, sources
 from pipelines.run.events import Told
-from pipelines.run.runner import StageStatus
+from pipelines.run.status import StageStatus
 from zoo.errors import BadInputError
 
 FILE = "recipe.yaml"

@@ -33,7 +33,7 @@ WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
-class Lineage:
+class Gathered:
     """What is known before a stage runs: all that it needs, and what it is told to do."""
 
     recipe: Written
@@ -42,7 +42,7 @@ class Lineage:
     own: Made
 
     @classmethod
-    def of(cls, recipe: Recipe, name: str, keys: dict[str, str], store: Store) -> "Lineage":
+    def of(cls, recipe: Recipe, name: str, keys: dict[str, str], store: Store) -> "Gathered":
         """Of a stage whose inputs are finished."""
         needed = _needed(recipe, name)
         before = [_made(recipe, stage, keys, store) for stage in recipe.order() if stage in needed]

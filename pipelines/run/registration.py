@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.artifacts.patience import keep_trying
 from pipelines.artifacts.store import METRICS, Record, Store
-from pipelines.models.promotion import choose
 from pipelines.recipe.recipe import Recipe, Registration
+from registry.candidates import choose
 from registry.entries import Entry
 from registry.gate import TAG
 from registry.unchanged import keep, recall
@@ -17,7 +17,7 @@ from zoo.files import digest_file
 from zoo.provenance import PROVENANCE
 
 if TYPE_CHECKING:
-    from pipelines.run.runner import StageStatus
+    from pipelines.run.status import StageStatus
 
 
 def check_registry(recipe: Recipe) -> None:

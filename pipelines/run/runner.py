@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from threading import Event, Lock
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pipelines.artifacts.lease import Holder, LeaseLostError
 from pipelines.artifacts.store import STARTED, Store, Workplace
@@ -15,35 +15,12 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.stages import inputs
 from pipelines.run.execute import demand, run_stage
 from pipelines.run.sharing import check_shared
+from pipelines.run.status import OnChange, StageStatus, State
 from zoo.errors import BadInputError
 
 if TYPE_CHECKING:
     from infra.cluster import Cluster
     from infra.resources import Demand
-
-State = Literal["waiting", "cached", "elsewhere", "queued", "running", "done", "failed", "stopped"]
-"""`waiting` for inputs or room, `elsewhere`: another run does it, `queued`: the cluster has not started it yet,
-`stopped`: its job has ended meanwhile.
-"""
-
-
-@dataclass
-class StageStatus:
-    """One row of the live table."""
-
-    name: str
-    run: str
-    key: str
-    state: State
-    step: int = 0
-    total: int = 0
-    samples_per_second: float = 0.0
-    """Of all workers together, while it trains."""
-    seconds: float = 0.0
-    scores: dict[str, float] = field(default_factory=dict)
-    holder: str = ""
-    """Which run works on it; empty: none."""
-
 
 STOP_SECONDS = 10
 """How long an interrupt waits for what runs to end: tasks take a second, groups only end with the connection."""
@@ -51,7 +28,6 @@ JOIN_SECONDS = 20
 """How long nodes of a running cluster may take to join it, as after its head has started again."""
 LOOK_EVERY = 0.5
 """Seconds between two looks how far the stages are."""
-OnChange = Callable[[StageStatus], None]
 Connect = Callable[[], "Cluster"]
 
 

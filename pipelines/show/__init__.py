@@ -1,24 +1,19 @@
-"""What people see: tables of stages, entries and learngenes, by rich."""
+"""What people see: where it is written, and the tables of several verbs, by rich."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.columns import Columns
-from rich.console import Console, RenderableType
-from rich.live import Live
+from rich.console import Console
 from rich.progress import Progress as ProgressDisplay
-from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
 from pipelines.bench.cells import evidence_cells
-from pipelines.run.runner import OnChange, StageStatus
 from zoo.card import MEASURED
 
 if TYPE_CHECKING:
-    from pipelines.run.jobs import JobStatus
     from registry.entries import Entry
     from trainers.data.check import Checked
 
@@ -41,49 +36,9 @@ answers = Console(markup=False, emoji=False)
 """The answer of a verb. What people wrote, `[...]` and `:...:` too, is shown as it is; what has a style is a `Text`."""
 
 
-def stage_table(rows: Sequence[StageStatus]) -> Table:
-    """One row a stage."""
-    table = Table(_name("stage"), "does", "state", "progress", "scores", "seconds", "key", box=SIMPLE_HEAD)
-    for row in rows:
-        resumable = row.state == "waiting" and row.step > 0
-        bar: RenderableType = ""
-        if row.state in ("running", "elsewhere") or resumable:
-            speed = f", {row.samples_per_second:,.0f} samples/s" if row.samples_per_second and not resumable else ""
-            step = Text(f" {row.step}/{row.total}{speed}" if row.total else "")
-            bar = Columns([ProgressBar(row.total or None, row.step, width=12, pulse=not row.total), step])
-        state = Text("to resume" if resumable else row.state, STYLES[row.state])
-        if row.holder:
-            state.append(f"\n{row.holder}", "dim")
-        seconds = f"{row.seconds:.1f}" if row.seconds else ""
-        table.add_row(row.name, row.run, state, bar, scores_text(row.scores), seconds, row.key[:8])
-    return table
-
-
-def job_table(jobs: "Sequence[JobStatus]") -> Table:
-    """One row a job."""
-    table = Table(_name("job"), "recipe", "state", "stages done", "started (UTC)", "seconds", box=SIMPLE_HEAD)
-    for job in jobs:
-        done = sum(row.state in ("cached", "done") for row in job.stages)
-        state = Text(job.state, STYLES[job.state])
-        started = job.started.replace("T", " ").removesuffix("+00:00")
-        table.add_row(job.job, job.recipe, state, f"{done}/{len(job.stages)}", started, f"{job.seconds:.0f}")
-    return table
-
-
-@contextmanager
-def live_stages(rows: list[StageStatus]) -> Iterator[OnChange]:
-    """Show the stages while they run: a live table for people, one line a change where nobody watches."""
-    if not messages.is_terminal:
-        yield print_change
-        return
-
-    with Live(get_renderable=lambda: stage_table(rows), console=messages, refresh_per_second=4, transient=True):
-        yield lambda _: None
-
-
 def entry_table(entries: "Sequence[Entry]") -> Table:
     """One row an entry of the registry."""
-    table = Table(_name("name"), "aliases", "method", "numbers", "scores", "digest", box=SIMPLE_HEAD)
+    table = Table(name_column("name"), "aliases", "method", "numbers", "scores", "digest", box=SIMPLE_HEAD)
     for entry in entries:
         aliases, numbers = ", ".join(entry.aliases), f"{entry.parameters:,}"
         row = (entry.ref, aliases, f"{entry.method} ({entry.family})", numbers)
@@ -97,13 +52,13 @@ def capability_table() -> tuple[Table, str]:
     from zoo.families import FAMILIES
 
     rows, reasons = overview()
-    table = Table(_name("method"), *FAMILIES, box=SIMPLE_HEAD)
+    table = Table(name_column("method"), *FAMILIES, box=SIMPLE_HEAD)
     for row in rows:
         table.add_row(*row)
     return table, "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))
 
 
-def _name(header: str) -> Column:
+def name_column(header: str) -> Column:
     """People copy names: they are never cut."""
     return Column(header, no_wrap=True, overflow="fold")
 
@@ -114,12 +69,6 @@ def scores_text(scores: dict[str, float]) -> str:
     text = f"{shown} {scores[shown]:.3f}" if shown in scores else ""
     skipped = scores.get("skipped_samples", 0)
     return f"{text}, {skipped:.0f} bad samples skipped" if skipped else text
-
-
-def print_change(row: StageStatus) -> None:
-    """One line on how a stage is."""
-    where = f"on {row.holder}" if row.holder else scores_text(row.scores)
-    messages.print(f"{row.name}: {row.state} {where}".rstrip(), highlight=False)
 
 
 def field_table(content: dict[str, Any]) -> Table:
@@ -146,7 +95,7 @@ def evidence_table(evidence: Sequence[dict[str, Any]]) -> Table:
 
 def data_table(checked: "Checked") -> Table:
     """One row a shard that is not as the index says, and the sum of all."""
-    table = Table(_name("shard"), "state", "samples", "what is wrong", box=SIMPLE_HEAD, show_footer=True)
+    table = Table(name_column("shard"), "state", "samples", "what is wrong", box=SIMPLE_HEAD, show_footer=True)
     for shard in checked.wrong:
         state = Text(shard.state, "red")
         more = f" ... and {len(shard.problems) - 3} more" if len(shard.problems) > 3 else ""

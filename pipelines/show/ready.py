@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.live import Live
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
-from pipelines.show import STYLES, messages, scores_text
+from pipelines.show import STYLES, messages, name_column, scores_text
 from zoo.budget import count_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def rows_table(rows: "Sequence[Row]") -> Table:
     """One row a model that is wanted."""
-    table = Table(_name("model"), "size", "parameters", "state", "scores", "seconds", "registered", box=SIMPLE_HEAD)
+    table = Table(
+        name_column("model"), "size", "parameters", "state", "scores", "seconds", "registered", box=SIMPLE_HEAD
+    )
     for row in rows:
         state = Text(row.state, STYLES["cached" if row.state == "kept" else row.state])
         if row.why:
@@ -33,7 +35,7 @@ def rows_table(rows: "Sequence[Row]") -> Table:
 def ready_table(entries: "Sequence[ReadyEntry]") -> Table:
     """One row a ready model in the registry."""
     counts = ("aliases", "size", "parameters", "scores")
-    table = Table(_name("name"), *counts, _name("made of"), "digest", box=SIMPLE_HEAD)
+    table = Table(name_column("name"), *counts, name_column("made of"), "digest", box=SIMPLE_HEAD)
     for entry in entries:
         table.add_row(
             entry.ref,
@@ -66,8 +68,3 @@ def _print_row(row: "Row") -> None:
     if row.state != "running":
         text = short(row.why) if row.why else row.entry or scores_text(row.scores)
         messages.print(f"{row.name}: {row.state} {text}".rstrip(), highlight=False)
-
-
-def _name(header: str) -> Column:
-    """People copy names: they are never cut."""
-    return Column(header, no_wrap=True, overflow="fold")

@@ -4,24 +4,35 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
+from pipelines.show import name_column
 from registry.evidence import speed_text
 from zoo.budget import count_text
 
 if TYPE_CHECKING:
     from registry import Found, Page
     from registry.history import Event
+    from registry.verify import Checked
     from zoo.solve import Fill
 
-STYLES = {"done": "green", "refused": "red", "lost": "dim"}
+STYLES = {
+    "done": "green",
+    "refused": "red",
+    "lost": "dim",
+    "holds": "green",
+    "foreign": "dim",
+    "damaged": "red",
+    "missing": "red",
+    "unsigned": "red",
+}
 
 
 def found_table(page: "Page") -> Table:
     """One row a learngene, with the size that is asked for and the evidence that orders it."""
     columns = ("aliases", "method", "size", "parameters", "FLOPs", "latency", "score", "speed-up", "measured at")
-    table = Table(Column("name", no_wrap=True, overflow="fold"), *columns, box=SIMPLE_HEAD)
+    table = Table(name_column("name"), *columns, box=SIMPLE_HEAD)
     for found in page.found:
         entry = found.entry
         counts = _count(found.parameters, found.of_parameters), _count(found.flops, found.of_flops)
@@ -75,3 +86,12 @@ def _evidence(found: "Found") -> tuple[str, str, str]:
     speed = speed_text(first.numbers)
     place = "this size" if found.exact else first.size
     return score, f"{speed} x" if speed else "not reached", f"{place}, {first.bench}"
+
+
+def verified_table(checked: "Sequence[Checked]") -> Table:
+    """One row a learngene or ready model that was checked."""
+    table = Table(name_column("learngene"), "state", "digest", "signed by", "what is wrong", box=SIMPLE_HEAD)
+    for row in checked:
+        keys = ", ".join(key[:12] for key in row.signers)
+        table.add_row(Text(row.what), Text(row.state, STYLES[row.state]), row.digest[:12], keys, Text(row.problem))
+    return table

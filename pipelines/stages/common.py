@@ -13,8 +13,8 @@ from pipelines.artifacts.lease import check_lease
 from pipelines.artifacts.store import OUTPUT, PROGRESS
 from pipelines.recipe.matching import mismatches
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.sources import open_checkpoint, open_learngene
 from pipelines.recipe.stages import Stage
+from pipelines.stages.opening import open_checkpoint, open_learngene
 from trainers.config import Execution, Training
 from trainers.dataset import Dataset
 from trainers.diffusion import Denoising

@@ -1,9 +1,9 @@
 """Stages that train a model's own weights: pre-training from any start, and FRONT+ refinement."""
 
 from pipelines.artifacts.store import OUTPUT
-from pipelines.recipe.sources import start_weights
 from pipelines.recipe.stages import Pretrain, Refine
 from pipelines.stages.common import Job, task_objective, train_stage
+from pipelines.stages.opening import start_weights
 from pipelines.stages.optimizer_file import save_optimizer
 from trainers.dataset import Dataset
 from trainers.parametrization import Plain

@@ -48,7 +48,11 @@ def widen(job: Job) -> None:
 
 
 def tune(job: Job) -> None:
-    """Train the widened model once for every pair of learning rate and noise; the best one goes into `tuned.json`."""
+    """Train the widened model once for every pair of learning rate and noise; the best one goes into `tuned.json`.
+
+    Raises `DivergedError` if every pair does, `BadInputError` with the place for weights that cannot be widened, or
+    came without the optimizer's state.
+    """
     stage = job.stage
     assert isinstance(stage, Tune)
     data, world = job.data(), World.current()

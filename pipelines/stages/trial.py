@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.artifacts.store import METRICS
-from pipelines.recipe.sources import start_weights
 from pipelines.recipe.stages import Score, Trial
 from pipelines.stages.common import Job, task_objective, train_stage, write_output
+from pipelines.stages.opening import start_weights
 from pipelines.stages.plain import save_trained
 from pipelines.stages.scaling import widened
 from trainers.calibration import calibrate

@@ -71,19 +71,6 @@ def fail_by_mistake() -> None:
     raise StubbornError("a mistake ", "of the author")
 
 
-def listen(pipe: str) -> str:
-    return Path(pipe).read_text() if pipe else "no pipe"
-
-
-def meet(task: tuple[str, str]) -> None:
-    """`wait`: tell the pid, then wait for ever; `fail`: hear the pid, then fail with it."""
-    role, pipe = task
-    if role == "wait":
-        Path(pipe).write_text(str(os.getpid()))
-        signal.pause()
-    raise BadInputError(Path(pipe).read_text())
-
-
 def live_shortly(folder: str, lives: int) -> int:
     """Leave a mark and die, till the last life."""
     life = 1 + len(list(Path(folder).iterdir()))
@@ -212,23 +199,6 @@ def test_a_task_whose_process_dies_without_progress_starts_three_times(cluster: 
 def test_a_task_that_gets_on_between_its_deaths_starts_as_often_as_it_takes(cluster: Cluster, tmp_path: Path) -> None:
     lives = 2 + RESTARTS
     assert cluster.run(live_shortly, str(tmp_path), lives, progress=lambda: sorted(tmp_path.iterdir())) == lives
-
-
-def test_map_yields_results_as_they_come(cluster: Cluster, tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    results = cluster.map(listen, [str(pipe), ""])
-    assert next(results) == (1, "no pipe")
-    pipe.write_text("at last")
-    assert list(results) == [(0, "at last")]
-
-
-def test_the_first_failure_of_a_map_stops_the_others(cluster: Cluster, tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    with pytest.raises(BadInputError) as caught:
-        list(cluster.map(meet, [("wait", str(pipe)), ("fail", str(pipe))]))
-    assert gone(int(str(caught.value)))
 
 
 def test_more_than_the_cluster_has_is_refused_at_once(cluster: Cluster) -> None:

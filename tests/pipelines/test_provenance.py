@@ -15,7 +15,7 @@ from pipelines.recipe.identity import describe, stage_keys
 from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.stages import Pretrain
 from pipelines.run.effort import environment, measured, read_effort
-from pipelines.run.provenance import Lineage
+from pipelines.run.provenance import Gathered
 from pipelines.stages import run_condense
 from pipelines.stages.common import Job
 from zoo import save_checkpoint
@@ -52,7 +52,7 @@ def ancestor_of(recipe: Recipe, store: Store, effort: Effort | None) -> None:
 def condensed(recipe: Recipe, store: Store) -> Path:
     """Run stage `front` as a worker does, and let it write its provenance; the folder."""
     keys = stage_keys(recipe)
-    lineage = Lineage.of(recipe, "front", keys, store)
+    lineage = Gathered.of(recipe, "front", keys, store)
     with store.lease(keys["front"], lambda _: None, lambda: False) as place:
         assert place
         job = Job(recipe=recipe, name="front", work=place.work, inputs={"weights": store.output(keys["ancestor"])})

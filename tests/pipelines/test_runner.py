@@ -12,8 +12,9 @@ from rich.console import Console
 from infra.cluster import connect
 from pipelines.artifacts.store import Store
 from pipelines.recipe.file import load_recipe
-from pipelines.run.runner import StageStatus, plan, refresh, run
-from pipelines.show import stage_table
+from pipelines.run.runner import plan, refresh, run
+from pipelines.run.status import StageStatus
+from pipelines.show.stages import stage_table
 from zoo.errors import DivergedError
 
 RECIPE = """\

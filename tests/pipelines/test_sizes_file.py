@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.recipe.sizes_file import load_sizes
+from pipelines.models.sizes_file import load_sizes
 from zoo.errors import BadInputError, NotFoundError
 from zoo.families import architecture
 from zoo.methods.front import Front

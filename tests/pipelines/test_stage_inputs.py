@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from pipelines.artifacts.store import OUTPUT
 from pipelines.recipe.recipe import Recipe
-from pipelines.recipe.sources import open_checkpoint, start_weights
 from pipelines.stages.common import Job
+from pipelines.stages.opening import open_checkpoint, start_weights
 from pipelines.stages.optimizer_file import OPTIMIZER
 from pipelines.stages.plain import pretrain
 from pipelines.stages.scaling import widen

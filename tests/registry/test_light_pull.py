@@ -39,3 +39,18 @@ def test_pulling_and_expanding_loads_nothing_heavy(learngene: MakeLearngene, rea
     environment = {**os.environ, "ZOO_HOME": str(ready_home)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_instantiating_without_data_loads_no_training_code(
+    learngene: MakeLearngene, ready_home: Path, tmp_path: Path
+) -> None:
+    register(learngene(), "vit", metrics={})
+    words = ["instantiate", "vit", "--depth", "2", "--width", "12", "--out", str(tmp_path / "ready")]
+    code = f"import sys\nfrom pipelines.cli import app\napp({words!r}, standalone_mode=False)\n"
+    asked = "print([name for name in ('trainers', 'infra', 'ray', 'deepspeed') if name in sys.modules])"
+    environment = {**os.environ, "ZOO_HOME": str(ready_home)}
+    done = subprocess.run(
+        [sys.executable, "-c", code + asked], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (tmp_path / "ready" / "model.safetensors").is_file()
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -9,11 +9,11 @@ import pytest
 
 from pipelines.artifacts.store import OUTPUT, Store
 from pipelines.models.making import condense_folder
-from pipelines.models.promotion import judge_candidates
 from pipelines.recipe.identity import stage_keys
 from pipelines.recipe.recipe import Recipe
 from pipelines.run.registration import register as register_recipe
 from pipelines.run.runner import plan
+from registry.candidates import judge_candidates
 from registry.entries import Entry, find_entry
 from registry.promote import history, promote, rollback, set_alias
 from registry.register import log_evidence, register

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from shard_maker import grey, sample, tar_bytes, write_folder, write_shard
 
-from trainers.data.config import Digits, WebDataset
+import trainers.data.decoded
+from trainers.data.config import Digits, Part, WebDataset
 from trainers.data.decoded import decoded
 from zoo.errors import BadInputError, IntegrityError
 
@@ -57,20 +58,31 @@ def test_mean_and_deviation_are_those_of_the_pixels(folder: Path) -> None:
     assert images.std == pytest.approx(pixels.std((0, 1, 2)))
 
 
-def test_the_second_time_nothing_is_decoded(folder: Path) -> None:
-    calls: list[tuple[int, int | None]] = []
-    decoded(spec(folder), "train", lambda *call: calls.append(call))
-    assert calls == [(12, None)]
-    decoded(spec(folder, max_bad=0.5), "train", lambda *call: calls.append(call))
-    assert calls == [(12, None)]
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that images are decoded into."""
+    folders: list[Path] = []
+    real = trainers.data.decoded.write_shards
+
+    def watched(spec: WebDataset, part: Part, limit: int | None, folder: Path) -> None:
+        folders.append(folder)
+        real(spec, part, limit, folder)
+
+    monkeypatch.setattr(trainers.data.decoded, "write_shards", watched)
+    return folders
 
 
-def test_of_many_at_once_one_decodes(folder: Path) -> None:
-    calls: list[int] = []
+def test_the_second_time_nothing_is_decoded(folder: Path, written: list[Path]) -> None:
+    for max_bad in (0.0, 0.5):
+        decoded(spec(folder, max_bad=max_bad), "train")
+        assert len(written) == 1
+
+
+def test_of_many_at_once_one_decodes(folder: Path, written: list[Path]) -> None:
     with ThreadPoolExecutor(4) as pool:
-        jobs = [pool.submit(decoded, spec(folder), "train", lambda n, _: calls.append(n)) for _ in range(4)]
+        jobs = [pool.submit(decoded, spec(folder), "train") for _ in range(4)]
     assert [grey(job.result().images) for job in jobs] == [list(range(12))] * 4
-    assert calls == [12]
+    assert len(written) == 1
 
 
 def test_the_limit_takes_the_first_samples_of_train_only(folder: Path) -> None:

@@ -16,7 +16,7 @@ from trainers.data.cache import cached, reading
 from trainers.data.config import FORMAT, Digits, Part, WebDataset
 from trainers.data.digits import write_digits
 from trainers.data.files import part_files
-from trainers.data.writer import OnDecoded, write_shards
+from trainers.data.writer import write_shards
 from zoo.errors import BadInputError
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Images:
     lost: int
 
 
-def decoded(spec: Digits | WebDataset, part: Part, on_decoded: OnDecoded | None = None) -> Images:
+def decoded(spec: Digits | WebDataset, part: Part) -> Images:
     """The images of a part from the cache; the first process of a node decodes, the others wait for it.
 
     Raises:
@@ -51,7 +51,7 @@ def decoded(spec: Digits | WebDataset, part: Part, on_decoded: OnDecoded | None 
         if isinstance(spec, Digits):
             write_digits(part, limit, folder)
         else:
-            write_shards(spec, part, limit, folder, on_decoded)
+            write_shards(spec, part, limit, folder)
 
     folder = cached("data", {"format": FORMAT, "limit": limit, "content": _content(spec, part)}, write)
     images, meta = _load(folder)

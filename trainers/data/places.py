@@ -72,7 +72,7 @@ def index_of(place: Place) -> Index | None:
 
 
 def needed_index(place: Place) -> Index:
-    """The index, which must be there."""
+    """The index, which must be there. Raises `NotFoundError` if it is not, and what `index_of` raises."""
     if (index := index_of(place)) is None:
         raise NotFoundError(f"{place.place(INDEX)} is not there; `zoo data pack` writes shards with an index")
     return index

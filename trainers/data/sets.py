@@ -14,7 +14,6 @@ from trainers.data.config import Augment, Digits, Split, WebDataset
 from trainers.data.decoded import decoded
 from trainers.data.samples import Draws, Samples
 from trainers.data.split import rows_of
-from trainers.data.writer import OnDecoded
 from zoo.errors import BadInputError
 from zoo.manifest import Preprocessing
 
@@ -79,14 +78,14 @@ class ImageSet(Samples):
         return x.sub_(mean_C11).div_(std_C11)
 
 
-def open_images(spec: Digits | WebDataset, split: Split, on_decoded: OnDecoded | None = None) -> ImageSet:
+def open_images(spec: Digits | WebDataset, split: Split) -> ImageSet:
     """A split of the images that a recipe names, decoded if this node has not done so.
 
     `validation` is cut from the training samples, the same ones every time. The statistics are those of the
     training images before that cut, for every split, so that all are normalised alike.
     """
-    train = decoded(spec, "train", on_decoded)
-    part = decoded(spec, "test", on_decoded) if split == "test" else train
+    train = decoded(spec, "train")
+    part = decoded(spec, "test") if split == "test" else train
     rows = rows_of(split, part.labels, spec.validation)
     skipped = part.bad + part.lost
     labels = part.labels[rows]

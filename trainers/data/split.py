@@ -7,7 +7,10 @@ from zoo.errors import BadInputError
 
 
 def rows_of(split: Split, labels: np.ndarray, share: float) -> np.ndarray:
-    """Which samples of a part belong to a split: of `test` all; `validation` is cut from `train`, never empty."""
+    """Which samples of a part belong to a split, `(n,)`: of `test` all; `validation` is cut from `train`.
+
+    Raises `BadInputError` if none is left for `train` or `validation`.
+    """
     rows = np.arange(len(labels))
     if split == "test":
         return rows

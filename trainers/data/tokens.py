@@ -63,7 +63,11 @@ def running_text(spec: Text, part: Part, tokenizer: str) -> np.ndarray:
 
 
 def labelled_sentences(spec: Text, part: Part, tokenizer: str) -> Sentences:
-    """The sentences of a part in the tokenizer's frame, cut and padded to `spec.length`."""
+    """The sentences of a part in the tokenizer's frame, cut and padded to `spec.length`.
+
+    Raises `BadInputError` where there is none, for a line that is none, and for a tokenizer or a length that does not
+    fit; and what `part_files` and `cached` raise.
+    """
 
     def write(folder: Path) -> None:
         rows = list(sentences(spec, part))

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -21,14 +21,16 @@ from zoo.errors import BadInputError
 from zoo.files import write_json
 
 _CHUNK = 128  # samples in memory at a time
-OnDecoded = Callable[[int, int | None], None]  # samples done, of how many (None: not known)
 Result = tuple[Sample, np.ndarray] | Bad
 
 
-def write_shards(spec: WebDataset, part: Part, limit: int | None, folder: Path, on_decoded: OnDecoded | None) -> None:
+def write_shards(spec: WebDataset, part: Part, limit: int | None, folder: Path) -> None:
     """Write `images.npy`, `labels.npy` and `meta.json`, in the order of the shards however many threads run.
 
     Samples that cannot be used are skipped and counted in `meta.json`; who opens the folder judges them.
+
+    Raises `BadInputError` where none can be used, for a label that is no class or a name that comes twice in a shard,
+    and for more than `max_decoded_gb`; and what `part_files` raises.
     """
     work = partial(_try_decode, size=spec.image_size, channels=spec.channels)
     row = (spec.image_size, spec.image_size, spec.channels)
@@ -41,8 +43,6 @@ def write_shards(spec: WebDataset, part: Part, limit: int | None, folder: Path, 
         writer = _Writer(array, spec, limit)
         while not writer.full and (chunk := list(islice(samples, _CHUNK))):
             writer.append(threads.map(work, chunk))
-            if on_decoded:
-                on_decoded(len(writer.labels), limit)
         if not writer.labels:
             reason = f"; the first: {writer.bad[0]}" if writer.bad else ""
             raise BadInputError(f"data.{part}: the shards in {spec.path} hold no usable sample{reason}")

@@ -25,6 +25,7 @@ def micro_batches(batch: int, micro_batch: int | None, workers: int) -> int:
     """Into how many parts every worker cuts its share of the global batch, the same number for all.
 
     No part is larger than `micro_batch`, or than two samples where that is 1 and the workers' shares are uneven.
+    Raises `BadInputError` if the batch has fewer samples than there are workers.
     """
     if batch < workers:
         raise BadInputError(

@@ -18,7 +18,7 @@ STEP = "step"
 
 
 def gathered_state(zero: Any, stage: int, named: Mapping[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The whole state of every trained parameter; all workers walk through it together."""
+    """The whole state of every trained parameter, in its shape; all workers walk through it together."""
     from deepspeed.utils import safe_get_full_optimizer_state
 
     names = {id(p): name for name, p in named.items()}
@@ -32,7 +32,7 @@ def gathered_state(zero: Any, stage: int, named: Mapping[str, Tensor]) -> Iterat
 
 
 def adopt_shares_(zero: Any, stage: int, named: Mapping[str, Tensor], state: OptimizerState) -> None:
-    """Let every worker keep its share of `state`, which holds every trained parameter."""
+    """Let every worker keep its share of `state`, which holds every trained parameter, in its shape."""
     from deepspeed.utils import safe_set_full_optimizer_state, safe_set_local_optimizer_state
 
     flats = {id(p): flat for parameters, flat in _groups(zero, stage) for p in parameters}
@@ -50,14 +50,14 @@ def adopt_shares_(zero: Any, stage: int, named: Mapping[str, Tensor], state: Opt
 
 
 def _groups(zero: Any, stage: int) -> list[tuple[list[Tensor], Tensor]]:
-    """The parameters of each group and this worker's share of them."""
+    """The parameters of each group and this worker's share of them, `(n,)`."""
     if stage == 3:
         return list(zip(zero.fp16_groups, zero.fp32_partitioned_groups_flat, strict=True))
     return list(zip(zero.bit16_groups, zero.single_partition_of_fp32_groups, strict=True))
 
 
 def _reserve(held: dict[str, Tensor], flat: Tensor, fields: Mapping[str, Tensor]) -> None:
-    """Room for the state of a group, which DeepSpeed's optimizer makes in its first step only."""
+    """Room for the state of a group, `(n,)` a field, which DeepSpeed's optimizer makes in its first step only."""
     for field, tensor in fields.items():
         if field == STEP:
             held[STEP] = tensor.detach().to(flat.device, copy=True)
@@ -75,7 +75,7 @@ def _link(parameter: Any, flat: Tensor, zero: Any) -> None:
 
 
 def _share(parameter: Any, whole: Tensor) -> Tensor:
-    """This worker's share of a tensor under ZeRO 3, which fills up the last one."""
+    """This worker's share of a tensor of the parameter's shape, `(n,)`, under ZeRO 3, which fills up the last one."""
     rank = torch.distributed.get_rank(parameter.ds_process_group)
     size = parameter.ds_tensor.numel()
     flat = whole.flatten()
