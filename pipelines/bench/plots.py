@@ -1,6 +1,6 @@
 """Four plots of a bench: curves, speed-up, quality against size, cost of n sizes. Ours is solid, baselines dashed."""
 
-from math import ceil
+from math import ceil, log
 from pathlib import Path
 from statistics import mean
 from textwrap import fill
@@ -9,9 +9,24 @@ from typing import Any
 from pipelines.bench.metrics import Line, lines
 from pipelines.bench.results import SCRATCH, Outcome, Results
 
-OURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#117733", "#332288")
+OURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#882255",
+    "#117733",
+    "#332288",
+    "#999933",
+    "#AA4499",
+    "#661100",
+    "#44AA99",
+)
 BASELINES = ("#8C564B", "#7F7F7F", "#9467BD", "#BCBD22", "#17BECF", "#E377C2", "#1F4E79", "#B8860B", "#2E8B57")
-"""Okabe and Ito's colours with three of Tol's, and muted ones; markers and dashes tell starts apart as well."""
+"""Okabe and Ito's colours with seven of Tol's, and muted ones; markers and dashes tell starts apart as well."""
 MARKERS = "osD^vP*Xh<>"
 DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)))
 STROKES = ("-", (0, (8, 1)), (0, (3, 1)))
@@ -144,9 +159,9 @@ def _quality(plt: Any, results: Results, table: list[Line], styles: dict[str, di
         long.setdefault(outcome.parameters, []).append(outcome)
     points = sorted((n / 1e6, mean(_shown(results, o.test[results.metric]) for o in os)) for n, os in long.items())
     axis.plot(*zip(*points, strict=True), color=GREY, linewidth=2.5, alpha=0.7, label="scratch, long", zorder=1)
-    _mark_ancestors(axis, results)
     axis.margins(y=0.1)
     _plain_log(axis, [line.parameters / 1e6 for line in table])
+    _mark_ancestors(axis, results)
     axis.set(xlabel="parameters, millions", ylabel=_label(results, "test split"), title="After the short training")
     axis.grid(alpha=0.3, which="both")
     _legend(figure, [axis])
@@ -154,17 +169,21 @@ def _quality(plt: Any, results: Results, table: list[Line], styles: dict[str, di
 
 
 def _mark_ancestors(axis: Any, results: Results) -> None:
-    """A star for each, and one text for those whose texts would cover each other."""
-    low, high = axis.get_ylim()
+    """A star for each, and one text for those whose texts would cover each other; the scale is logarithmic by now."""
+    places = {a.name: (a.parameters / 1e6, _shown(results, a.test[results.metric])) for a in results.ancestors}
+    for place in places.values():
+        axis.scatter(*place, marker="*", s=260, color="gold", edgecolor="black", zorder=4)
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
     texts: dict[tuple[float, float], list[str]] = {}
-    for ancestor in results.ancestors:
-        x, y = ancestor.parameters / 1e6, _shown(results, ancestor.test[results.metric])
-        axis.scatter(x, y, marker="*", s=260, color="gold", edgecolor="black", zorder=4)
-        place = next((p for p in texts if p[0] == x and abs(p[1] - y) < 0.04 * (high - low)), (x, y))
-        texts.setdefault(place, []).append(ancestor.name)
-    for place, names in texts.items():
+    for name, (x, y) in places.items():
+        place = next((p for p in texts if p[0] == x and abs(p[1] - y) < 0.06 * (high - low)), (x, y))
+        texts.setdefault(place, []).append(name)
+    for (x, y), names in texts.items():
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
-        axis.annotate(", ".join(names), place, (0, 12), textcoords="offset points", ha="center", bbox=box, zorder=5)
+        across = log(x / left) / log(right / left)
+        side = "left" if across < 0.25 else "right" if across > 0.75 else "center"  # away from the frame
+        text = fill(", ".join(names), 40, break_on_hyphens=False)
+        axis.annotate(text, (x, y), (0, 12), textcoords="offset points", ha=side, bbox=box, zorder=5)
 
 
 def _plain_log(axis: Any, values: list[float]) -> None:

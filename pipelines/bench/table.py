@@ -39,11 +39,7 @@ def markdown(results: Results) -> str:
         "## FLOPs saved on the way to scratch's final score",
         "Without and with the share of what the learngene cost; negative where more is spent.",
         _by_size(results, table, saved),
-        "## Ours and the baselines, at equal total cost",
-        "The best baseline of every size, and the best of ours among those that cost no more in total (in brackets, "
-        "10¹² FLOPs: training, the size's fit, its share of the learngene), both chosen by held-out training samples "
-        "and compared on the test split; all train for the same number of steps.",
-        _duels(results, duels(results, table)),
+        *_against_baselines(results, duels(results, table)),
         "## What was spent",
         "In 10¹² FLOPs, means over the sizes; seconds are those of one training, on a machine that may be shared.",
         _costs(results, table),
@@ -85,7 +81,10 @@ def _on_the_way(results: Results, table: list[Line]) -> str:
     return pipe_table(["start", "sizes", *(f"{100 * step / steps[-1]:.0f} %" for step in steps)], rows)
 
 
-def _duels(results: Results, found: list[Duel]) -> str:
+def _against_baselines(results: Results, found: list[Duel]) -> list[str]:
+    """A section, where there is a baseline."""
+    if not found:
+        return []
     metric = results.metric
     rows = [
         (
@@ -96,7 +95,13 @@ def _duels(results: Results, found: list[Duel]) -> str:
         )
         for duel in found
     ]
-    return pipe_table(["size", "best of ours", "best baseline", "lead, paired", "ours is"], rows)
+    return [
+        "## Ours and the baselines, at equal total cost",
+        "The best baseline of every size, and the best of ours among those that cost no more in total (in brackets, "
+        "10¹² FLOPs: training, the size's fit, its share of the learngene), both chosen by held-out training samples "
+        "and compared on the test split; all train for the same number of steps.",
+        pipe_table(["size", "best of ours", "best baseline", "lead, paired", "ours is"], rows),
+    ]
 
 
 def _costs(results: Results, table: list[Line]) -> str:
