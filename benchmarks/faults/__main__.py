@@ -1,6 +1,6 @@
 """Let faults strike runs of a small recipe on a cluster of three hosts, and say which of them were survived.
 
-Survived means: it ends with the bytes that an undisturbed run of the same session ends with (within the stated
+Survived means: it ends with the bytes that the undisturbed run beside them ends with (within the stated
 tolerance where the number of workers changes), with one version of each name in the registry, every point of a curve
 once, and nothing temporary, no work and no lease in the store. Needs root, Linux and a PostgreSQL server.
 """
