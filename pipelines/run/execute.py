@@ -51,7 +51,7 @@ def run_stage(
     began, stage = monotonic(), recipe.stages[name]
     description = describe(recipe, stage, keys)
     folders = {".".join(map(str, loc)): locate(source, keys, store) for loc, source in sources(stage)}
-    lineage = Gathered.of(recipe, name, keys, store) if stage.gives == "learngene" else None
+    gathered = Gathered.of(recipe, name, keys, store) if stage.gives == "learngene" else None
     alone = recipe.model_copy(update={"stages": {name: stage}, "entries": {}, "bench": None})
     job = Job(recipe=alone, name=name, work=place.work, inputs=folders, lease=place.lease.path)
     if isinstance(stage, Condense):
@@ -59,8 +59,8 @@ def run_stage(
     else:
         _train(cluster, stage, job.model_dump_json(by_alias=True), place)
     scores, effort = _final_scores(read_metrics(place.work / METRICS)), read_effort(place.work)
-    if lineage:
-        keep_trying(partial(lineage.write, place.work / OUTPUT, scores, effort), is_passing)
+    if gathered:
+        keep_trying(partial(gathered.write, place.work / OUTPUT, scores, effort), is_passing)
     commit = partial(store.commit, place, name, description, scores, monotonic() - began, effort)
     keep_trying(commit, is_passing)
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.live import Live
 from rich.progress import Progress as ProgressDisplay
 from rich.table import Column, Table
 from rich.text import Text
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from registry.entries import Entry
     from trainers.data.check import Checked
 
+Row = TypeVar("Row")
 STYLES = {
     "waiting": "dim",
     "cached": "cyan",
@@ -106,6 +108,16 @@ def data_table(checked: "Checked") -> Table:
     table.columns[2].footer = f"{sum(shard.samples for shard in checked.shards):,}"
     table.columns[3].footer = "" if checked.listed else "extra shards cannot be seen here: HTTP has no listing"
     return table
+
+
+@contextmanager
+def live(table: Callable[[], Table], print_row: Callable[[Row], None]) -> Iterator[Callable[[Row], None]]:
+    """Show rows while they change: a live table for people, `print_row` for each change where nobody watches."""
+    if not messages.is_terminal:
+        yield print_row
+        return
+    with Live(get_renderable=table, console=messages, refresh_per_second=4, transient=True):
+        yield lambda _: None
 
 
 @contextmanager

@@ -1,15 +1,14 @@
 """What people see of ready models: those that are being made, and those in the registry; tables by rich."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.show import STYLES, messages, name_column, scores_text
+from pipelines.show import STYLES, live, messages, name_column, scores_text
 from zoo.budget import count_text
 
 if TYPE_CHECKING:
@@ -49,14 +48,9 @@ def ready_table(entries: "Sequence[ReadyEntry]") -> Table:
     return table
 
 
-@contextmanager
-def live_rows(rows: "list[Row]") -> "Iterator[OnChange]":
-    """Show the models while they are made: a live table for people, one line a finished one where nobody watches."""
-    if not messages.is_terminal:
-        yield _print_row
-        return
-    with Live(get_renderable=lambda: rows_table(rows), console=messages, refresh_per_second=4, transient=True):
-        yield lambda _: None
+def live_rows(rows: "list[Row]") -> "AbstractContextManager[OnChange]":
+    """Show the models while they are made."""
+    return live(lambda: rows_table(rows), _print_row)
 
 
 def short(why: str) -> str:

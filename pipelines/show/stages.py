@@ -1,19 +1,18 @@
 """What people see of runs: how their stages are, and the jobs of a cluster; tables by rich."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
 from rich.console import RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.run.status import OnChange, StageStatus
-from pipelines.show import STYLES, messages, name_column, scores_text
+from pipelines.show import STYLES, live, messages, name_column, scores_text
 
 if TYPE_CHECKING:
     from pipelines.run.jobs import JobStatus
@@ -48,18 +47,11 @@ def job_table(jobs: "Sequence[JobStatus]") -> Table:
     return table
 
 
-@contextmanager
-def live_stages(rows: list[StageStatus]) -> Iterator[OnChange]:
-    """Show the stages while they run: a live table for people, one line a change where nobody watches."""
-    if not messages.is_terminal:
-        yield print_change
-        return
-
-    with Live(get_renderable=lambda: stage_table(rows), console=messages, refresh_per_second=4, transient=True):
-        yield lambda _: None
+def live_stages(rows: list[StageStatus]) -> AbstractContextManager[OnChange]:
+    """Show the stages while they run."""
+    return live(lambda: stage_table(rows), _print_change)
 
 
-def print_change(row: StageStatus) -> None:
-    """One line on how a stage is."""
+def _print_change(row: StageStatus) -> None:
     where = f"on {row.holder}" if row.holder else scores_text(row.scores)
     messages.print(f"{row.name}: {row.state} {where}".rstrip(), highlight=False)

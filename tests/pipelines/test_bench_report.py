@@ -85,6 +85,12 @@ def test_the_report_gives_percent_marks_ours_and_says_what_is_left_out() -> None
     assert "| 1x8 | ours: 60.5 ± 0.7 (1.01) | theirs: 50.5 ± 0.7 (1.01) | 10.0 ± 0.0 | ahead |" in text
 
 
+def test_without_a_baseline_there_is_no_comparison_with_baselines() -> None:
+    results = make("accuracy")
+    assert "Ours and the baselines" in markdown(results)
+    assert "Ours and the baselines" not in markdown(results.model_copy(update={"ours": ("ours", "theirs")}))
+
+
 def test_losses_have_three_decimals_and_the_lower_one_is_ahead() -> None:
     text = markdown(make("eval_loss"))
     assert "| **ours** | 0.605 ± 0.007 | 0.605 ± 0.007 |" in text

@@ -86,6 +86,7 @@ END = '{"event": "end", "state": "%s", "exit_code": 0, "error": ""}'
         ("STOPPED", [STAGE % "running", END % "cancelled"], "cancelled", "stopped"),
         ("STOPPED", [STAGE % "running", '{"event": "sta'], "cancelled", "stopped"),
         ("RUNNING", [STAGE % "done", END % "failed"], "failed", "done"),
+        ("RUNNING", [STAGE % "running", '{"event": "login", "user": "somebody else"}'], "running", "running"),
     ],
 )
 def test_the_last_word_of_a_job_counts_more_than_what_ray_says(

@@ -52,13 +52,13 @@ def ancestor_of(recipe: Recipe, store: Store, effort: Effort | None) -> None:
 def condensed(recipe: Recipe, store: Store) -> Path:
     """Run stage `front` as a worker does, and let it write its provenance; the folder."""
     keys = stage_keys(recipe)
-    lineage = Gathered.of(recipe, "front", keys, store)
+    gathered = Gathered.of(recipe, "front", keys, store)
     with store.lease(keys["front"], lambda _: None, lambda: False) as place:
         assert place
         job = Job(recipe=recipe, name="front", work=place.work, inputs={"weights": store.output(keys["ancestor"])})
         run_condense(job.model_dump_json(by_alias=True))
         effort = read_effort(place.work)
-        lineage.write(place.work / OUTPUT, {}, effort)
+        gathered.write(place.work / OUTPUT, {}, effort)
         store.commit(place, "front", describe(recipe, recipe.stages["front"], keys), {}, 1.0, effort)
     return store.verified(keys["front"])
 
