@@ -80,14 +80,14 @@ def stack_layers(x: Tensor, key: str, target: Architecture) -> Tensor:
     return cycle(x, 0, first.extent) if first.role == "layer" else x
 
 
-def insert_layers(x: Tensor, depth: int, *, silent: bool) -> Tensor:
-    """Layer `i` of M copies layer `floor(i L / M)`; where `silent`, all but the first copy of a layer are 0."""
+def insert_layers(x: Tensor, depth: int, new: Tensor | None = None) -> Tensor:
+    """Layer `i` of M is layer `floor(i L / M)`; all but the first copy of it are that layer of `new`, if given."""
     origin = torch.arange(depth, device=x.device) * len(x) // depth
     grown = x.index_select(0, origin)
-    if not silent:
+    if new is None:
         return grown
-    new = origin.diff(prepend=origin[:1] - 1) == 0
-    return grown.masked_fill(new.view(-1, *[1] * (x.ndim - 1)), 0)
+    again = origin.diff(prepend=origin[:1] - 1) == 0
+    return torch.where(again.view(-1, *[1] * (x.ndim - 1)), new.expand_as(x).index_select(0, origin), grown)
 
 
 def _axes(key: str, source: Architecture, target: Architecture) -> list[tuple[int, Axis, Axis]]:

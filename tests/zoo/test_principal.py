@@ -45,6 +45,36 @@ def test_whole_multiples_of_the_width_keep_the_function_of_other_families(family
     torch.testing.assert_close(wide, outputs(arch, weights), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("family", ["bert", "bert-classification", "roberta"])
+@pytest.mark.parametrize("size", [Size(depth=5, width=8, heads=2, mlp=12), Size(depth=3, width=16, heads=4)], ids=str)
+@settings(max_examples=5, deadline=None)
+@given(spread=st.floats(0, 1e-3))
+def test_new_layers_behind_norms_miss_the_function_by_no_more_than_the_spread_of_scales(
+    family: str, size: Size, spread: float
+) -> None:
+    """With one scale for all channels, whatever it and the one shift are, they add nothing."""
+    arch = pico(family)
+    weights = trained(arch, dtype=DOUBLE)
+    uneven = 1 + spread * torch.linspace(-1, 1, 8, dtype=DOUBLE)
+    for layer, (scale, shift) in enumerate([(1.7, 0.3), (0.4, -2.0)]):
+        for name in weights:
+            if f"layer.{layer}.output.LayerNorm" in name:
+                weights[name] = (scale if name.endswith("weight") else shift) * uneven
+    want = outputs(arch, weights)
+    error = outputs(arch.at(size), expanded(arch, size, weights)) - want
+    assert error.norm() <= (30 * spread + 1e-5) * want.norm()  # LayerNorm's epsilon sees the scale
+
+
+@pytest.mark.parametrize(("width", "copies"), [(8, [1] * 8), (12, [2, 1] * 4), (16, [2] * 8), (20, [3, 2] * 4)])
+def test_channels_copied_once_more_than_others_are_spread_over_all(width: int, copies: list[int]) -> None:
+    """Neighbours are alike: copies of a few of them would move the mean and the variance that the norms see."""
+    arch, size = pico("bert"), Size(depth=2, width=width, heads=width // 4)
+    weights, name = trained(arch, dtype=DOUBLE), "bert.embeddings.word_embeddings.weight"
+    before = ordered(arch.stack(weights), arch)[name]
+    same = torch.isclose(expanded(arch, size, weights)[name][:, :, None], before[:, None]).all(0)
+    assert same.sum(0).tolist() == copies
+
+
 @settings(max_examples=5, deadline=None)
 @given(st.floats(0, 1e-3))
 def test_uneven_scales_before_a_tied_output_cost_no_more_than_their_spread(spread: float) -> None:

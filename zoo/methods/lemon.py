@@ -45,7 +45,7 @@ class Lemon(Whole, frozen=True):
         for key, kind in target.kinds.items():
             x, first = tensors[key], target.axes(key)[0]
             if first.role == "layer" and first.extent > len(x):
-                x = insert_layers(x, first.extent, silent=kind.closes_branch)
+                x = insert_layers(x, first.extent, new=x.new_zeros(()) if kind.closes_branch else None)
             stacks[key] = widen(x, key, source, target)
             if copies_inputs(key, source, target):
                 dims = [i for i, axis in enumerate(source.axes(key)) if axis.role not in ("layer", "part")]

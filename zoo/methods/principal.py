@@ -7,7 +7,7 @@ A smaller model takes the first units and coefficients and the most important la
 inputs split unequally among copies (LEMON, arXiv 2310.07999); gives a rotated stream silent new frequencies, which maps
 read with random weights; and inserts layers that add nothing at first. So it computes what the ancestor did: exactly
 where blocks are `x + f(norm(x))` and the stream is rotated (or widened by whole multiples), but for the last scale of a
-GPT-2.
+GPT-2; nearly where they are `norm(x + f(x))`.
 """
 
 from math import ceil, sqrt
@@ -37,7 +37,7 @@ class Principal(ClosedForm, frozen=True):
     noise: how unequal copies and how large the weights on silent inputs are, in standard deviations of the map; seed.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     name: Literal["principal"] = "principal"
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     noise: NonNegativeFloat = 0.5
@@ -68,9 +68,10 @@ class Principal(ClosedForm, frozen=True):
     ) -> Tensor:
         kind, before, after = source.kinds[key], source.axes(key), target.axes(key)
         x = tensors[key]
-        if after[0].role == "layer":
-            importance = tensors[LAYERS + key.removesuffix(kind.name)]
-            x = _layers(x, importance, after[0].extent, silent=kind.closes_branch and source.family.residual == "pre")
+        if after[0].role == "layer" and after[0].extent <= len(x):
+            x = _chosen(x, tensors[LAYERS + key.removesuffix(kind.name)], after[0].extent)
+        elif after[0].role == "layer":
+            x = insert_layers(x, after[0].extent, _adding_nothing(key, tensors, source))
         spread = self.noise * _spread(x, after)
         stream = dict(self._stream(key, target))
         for i, axis in enumerate(after):
@@ -78,7 +79,7 @@ class Principal(ClosedForm, frozen=True):
                 x = self._resample(x, i, axis, kind, before[i].extent, spread, generator)
                 continue
             if i in stream:  # copies of channels keep the function where silent frequencies would not
-                x = dct.inverse(x, i, before[i].extent)
+                x = dct.inverse(x, i, before[i].extent).index_select(i, _spaced(before[i].extent, axis.extent))
             if axis.role == "out":
                 x = _divided(x, i, axis.extent, kind)
             elif axis.role == "in":
@@ -103,12 +104,39 @@ class Principal(ClosedForm, frozen=True):
         return dct.inverse(x, i, axis.extent) * (1 / ratio if summed_over else ratio)
 
 
-def _layers(x: Tensor, importance: Tensor, depth: int, *, silent: bool) -> Tensor:
-    """The most important layers and the last, in their order; or all and copies, which add nothing if `silent`."""
-    if depth <= len(x):
-        chosen = importance[:-1].topk(depth - 1).indices.sort().values
-        return torch.cat([x[chosen], x[-1:]])
-    return insert_layers(x, depth, silent=silent)
+def _chosen(x: Tensor, importance: Tensor, depth: int) -> Tensor:
+    """The most important layers and the last, in their order."""
+    chosen = importance[:-1].topk(depth - 1).indices.sort().values
+    return torch.cat([x[chosen], x[-1:]])
+
+
+def _adding_nothing(key: str, tensors: Tensors, source: Architecture) -> Tensor | None:
+    """What a kind is in a new layer, which hands on what the layer before it gives; None: the same as there.
+
+    Branches are closed. What comes through a norm behind a sum then is `g z + b`, where the norm of the layer before
+    made z, with mean 0 and variance 1 over the C channels, and has scale g and shift b. Put back is its mean,
+    `mean(b)`, and its standard deviation, the root of `mean(g^2) + var(b)`: exactly so where all channels have one g,
+    else but for how `mean(g z)` and the like vary over tokens.
+    """
+    kind, prefix = source.kinds[key], key.removesuffix(source.kinds[key].name)
+    if kind.closes_branch:
+        return tensors[key].new_zeros(())
+    if kind.behind_sum is None:
+        return None
+    last = {other.behind_sum: tensors[k] for k, other in source.kinds.items() if k.startswith(prefix)}
+    scale, shift = last["scale"], last["shift"]  # coefficients (L, C): the first is `sqrt(C) mean`, squares add up
+    constant = shift[:, 0]
+    if kind.behind_sum == "scale":
+        constant = (scale.square().sum(1) + shift[:, 1:].square().sum(1)).sqrt()
+    return torch.cat([constant[:, None], torch.zeros_like(shift[:, 1:])], 1)
+
+
+def _spaced(have: int, want: int) -> Tensor:
+    """An order of units: first those that are copied once more than others, evenly spaced among all."""
+    more = want % have
+    spaced = torch.arange(more) * have // max(more, 1)
+    rest = torch.ones(have, dtype=torch.bool).index_fill(0, spaced, value=False).nonzero().flatten()
+    return torch.cat([spaced, rest])
 
 
 def _divided(x: Tensor, i: int, units: int, kind: Kind) -> Tensor:
