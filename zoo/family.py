@@ -48,10 +48,10 @@ class Kind:
     What some methods must know beyond axes: `attention`, which map of an attention layer this is; `closes_branch`,
     whether a block adds nothing to its input when this is zero; `feeds_tied`, whether this is the last scale before
     an output that shares its weights with the input embedding (it then takes the divisions that the output cannot);
-    `statistic`, a buffer that a normalisation layer measures (a variance must stay positive); `behind_sum`, what this
-    is of a norm that takes a block's input and what its branch adds; `scales` and `shifts`, the one map (of the same
-    prefix, with a bias) that reads a normalisation which this multiplies or is added to. A map that is tied to another
-    tensor can take no scale.
+    `statistic`, a buffer that a normalisation layer measures (a variance must stay positive); `behind_sum`, whether
+    this is of a norm behind a block's sum, `norm(x + f(x))`, and if so, of the last one of its layer or an inner one;
+    `scales` and `shifts`, the one map (of the same prefix, with a bias) that reads a normalisation which this
+    multiplies or is added to. A map that is tied to another tensor can take no scale.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Kind:
     closes_branch: bool = False
     feeds_tied: bool = False
     statistic: bool = False
-    behind_sum: Literal["scale", "shift"] | None = None
+    behind_sum: Literal["inner", "last"] | None = None
     scales: str = ""
     shifts: str = ""
 

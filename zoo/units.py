@@ -5,6 +5,8 @@ times channels maps heads and channels apart, so whole heads stay together. All 
 all tensors agree on which channel is which.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -80,14 +82,14 @@ def stack_layers(x: Tensor, key: str, target: Architecture) -> Tensor:
     return cycle(x, 0, first.extent) if first.role == "layer" else x
 
 
-def insert_layers(x: Tensor, depth: int, new: Tensor | None = None) -> Tensor:
-    """Layer `i` of M is layer `floor(i L / M)`; all but the first copy of it are that layer of `new`, if given."""
+def insert_layers(x: Tensor, depth: int, new: Tensor | None = None, old: Literal["first", "last"] = "first") -> Tensor:
+    """Layer `i` of M is layer `floor(i L / M)`; with `new`, only the `old` copy of a layer does, others are `new`."""
     origin = torch.arange(depth, device=x.device) * len(x) // depth
     grown = x.index_select(0, origin)
     if new is None:
         return grown
-    again = origin.diff(prepend=origin[:1] - 1) == 0
-    return torch.where(again.view(-1, *[1] * (x.ndim - 1)), new.expand_as(x).index_select(0, origin), grown)
+    beside = origin.diff(prepend=origin[:1] - 1) if old == "first" else origin.diff(append=origin[-1:] + 1)
+    return torch.where((beside == 0).view(-1, *[1] * (x.ndim - 1)), new, grown)
 
 
 def _axes(key: str, source: Architecture, target: Architecture) -> list[tuple[int, Axis, Axis]]:

@@ -74,7 +74,7 @@ def test_lemon_adds_blocks_that_add_nothing_or_refuses(family: str, more: int) -
     shallow = pico(family)
     wanted = scaled(shallow.size, width=2).model_copy(update={"depth": shallow.size.depth + more})
     if shallow.family.residual != "pre":
-        with pytest.raises(BadInputError, match=r"depth: .* no new block of this family can add nothing"):
+        with pytest.raises(BadInputError, match=r"depth: .* the same depth where norms stand behind"):
             gene(Lemon(), shallow).expand(wanted)
         return
     deep = shallow.at(wanted)

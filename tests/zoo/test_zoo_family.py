@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pico_families import PICOS, pico
 from torch.utils.flop_counter import FlopCounterMode
 from zoo_samples import few, noise, vit
 
@@ -115,6 +116,15 @@ def test_missing_wrong_and_extra_tensors_are_named() -> None:
 def test_of_many_wrong_tensors_the_first_are_named_and_the_rest_counted() -> None:
     with pytest.raises(BadInputError, match=r"norm1.weight is missing.*\(and \d+ more\)"):
         vit().stack({})
+
+
+@pytest.mark.parametrize("name", PICOS)
+def test_families_whose_norms_stand_behind_sums_say_which_norms_do(name: str) -> None:
+    arch = pico(name)
+    kinds = [kind for kind in arch.kinds.values() if kind.behind_sum]
+    ends = {(kind.behind_sum, kind.name.rpartition(".")[2]) for kind in kinds}
+    post = {(place, end) for place in ("inner", "last") for end in ("weight", "bias")}
+    assert ends == (post if arch.family.residual == "post" else set())
 
 
 def test_an_unknown_family_is_refused_with_the_legal_names() -> None:

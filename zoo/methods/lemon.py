@@ -30,7 +30,7 @@ class Lemon(Whole, frozen=True):
     def legal(self, source: Architecture) -> LegalSizes:
         """Whole multiples of the width, any larger MLP width; deeper where blocks are `x + f(norm(x))`."""
         size, deepens = source.size, source.family.residual == "pre"
-        depth = "any larger depth" if deepens else "the same depth, as no new block of this family can add nothing"
+        depth = "any larger depth" if deepens else "the same depth where norms stand behind the blocks"
         ranges = {
             "depth": Range(min=size.depth) if deepens else only(size.depth),
             "width": Range(multiple=size.width),
@@ -45,7 +45,7 @@ class Lemon(Whole, frozen=True):
         for key, kind in target.kinds.items():
             x, first = tensors[key], target.axes(key)[0]
             if first.role == "layer" and first.extent > len(x):
-                x = insert_layers(x, first.extent, new=x.new_zeros(()) if kind.closes_branch else None)
+                x = insert_layers(x, first.extent, x.new_zeros(()) if kind.closes_branch else None)
             stacks[key] = widen(x, key, source, target)
             if copies_inputs(key, source, target):
                 dims = [i for i, axis in enumerate(source.axes(key)) if axis.role not in ("layer", "part")]

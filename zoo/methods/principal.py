@@ -6,8 +6,7 @@ coefficients of cosines: the low frequencies of FRONT (arXiv 2603.07523) in a ba
 A smaller model takes the first units and coefficients and the most important layers. A larger one copies units, with
 inputs split unequally among copies (LEMON, arXiv 2310.07999); gives a rotated stream silent new frequencies, which maps
 read with random weights; and inserts layers that add nothing at first. So it computes what the ancestor did: exactly
-where blocks are `x + f(norm(x))` and the stream is rotated (or widened by whole multiples), but for the last scale of a
-GPT-2; nearly where they are `norm(x + f(x))`.
+where the stream is rotated (or widened by whole multiples, or not at all), but for the last scale of a GPT-2.
 """
 
 from math import ceil, sqrt
@@ -71,7 +70,8 @@ class Principal(ClosedForm, frozen=True):
         if after[0].role == "layer" and after[0].extent <= len(x):
             x = _chosen(x, tensors[LAYERS + key.removesuffix(kind.name)], after[0].extent)
         elif after[0].role == "layer":
-            x = insert_layers(x, after[0].extent, _adding_nothing(key, tensors, source))
+            old = "last" if kind.behind_sum == "last" else "first"
+            x = insert_layers(x, after[0].extent, _adding_nothing(kind, x, source.size.width), old=old)
         spread = self.noise * _spread(x, after)
         stream = dict(self._stream(key, target))
         for i, axis in enumerate(after):
@@ -110,25 +110,20 @@ def _chosen(x: Tensor, importance: Tensor, depth: int) -> Tensor:
     return torch.cat([x[chosen], x[-1:]])
 
 
-def _adding_nothing(key: str, tensors: Tensors, source: Architecture) -> Tensor | None:
-    """What a kind is in a new layer, which hands on what the layer before it gives; None: the same as there.
+def _adding_nothing(kind: Kind, x: Tensor, width: int) -> Tensor | None:
+    """What a kind is in new layers, which hand on what they get; None: the same as in the layer that they copy.
 
-    Branches are closed. What comes through a norm behind a sum then is `g z + b`, where the norm of the layer before
-    made z, with mean 0 and variance 1 over the C channels, and has scale g and shift b. Put back is its mean,
-    `mean(b)`, and its standard deviation, the root of `mean(g^2) + var(b)`: exactly so where all channels have one g,
-    else but for how `mean(g z)` and the like vary over tokens.
+    Branches are closed. A norm behind a sum makes its input z, of mean 0 and variance 1 over channels, and then scales
+    and shifts it. The copied layer and the new ones behind it hand on z itself, which more norms leave as it is, until
+    the last norm of them all scales and shifts: the last copy keeps the last norm, the first one all else.
     """
-    kind, prefix = source.kinds[key], key.removesuffix(source.kinds[key].name)
     if kind.closes_branch:
-        return tensors[key].new_zeros(())
+        return x.new_zeros(())
     if kind.behind_sum is None:
         return None
-    last = {other.behind_sum: tensors[k] for k, other in source.kinds.items() if k.startswith(prefix)}
-    scale, shift = last["scale"], last["shift"]  # coefficients (L, C): the first is `sqrt(C) mean`, squares add up
-    constant = shift[:, 0]
-    if kind.behind_sum == "scale":
-        constant = (scale.square().sum(1) + shift[:, 1:].square().sum(1)).sqrt()
-    return torch.cat([constant[:, None], torch.zeros_like(shift[:, 1:])], 1)
+    new = torch.zeros_like(x[0])  # coefficients; the first is `sqrt(width)` times the mean
+    new[0] = sqrt(width) if kind.name.endswith("weight") else 0
+    return new
 
 
 def _spaced(have: int, want: int) -> Tensor:
