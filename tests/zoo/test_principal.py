@@ -133,23 +133,14 @@ def test_what_the_stream_never_holds_can_be_left_out() -> None:
     torch.testing.assert_close(outputs(arch, again), outputs(arch, weights), rtol=1e-3, atol=1e-3)
 
 
-def test_the_last_layer_stays() -> None:
-    arch = pico("gpt2").at(Size(depth=3, width=8, heads=2, mlp=12))
-    weights = trained(arch, dtype=DOUBLE)
-    quiet = {n: t * (0.01 if ".h.2." in n and "c_proj" in n else 1) for n, t in weights.items()}
-    shallow = expanded(arch, Size(depth=2, width=8, heads=2, mlp=12), quiet)
-    whole = arch.unstack(ordered(arch.stack(quiet), arch))
-    name = "transformer.h.{}.mlp.c_fc.bias"
-    torch.testing.assert_close(shallow[name.format(1)], whole[name.format(2)])
-
-
-def test_the_most_important_layers_stay_in_their_order() -> None:
+@pytest.mark.parametrize(("quiet", "kept"), [(0, [1, 2, 3]), (3, [3])], ids=["the important", "the last"])
+def test_the_most_important_layers_and_the_last_stay_in_their_order(quiet: int, kept: list[int]) -> None:
     arch = pico("gpt2").at(Size(depth=4, width=8, heads=2, mlp=12))
     weights = trained(arch, dtype=DOUBLE)
-    quiet = {n: t * (0.01 if ".h.0." in n and "c_proj" in n else 1) for n, t in weights.items()}
-    shallow = expanded(arch, Size(depth=3, width=8, heads=2, mlp=12), quiet)
-    whole = arch.unstack(ordered(arch.stack(quiet), arch))
-    for now, before in enumerate((1, 2, 3)):
+    uneven = {n: t * (0.01 if f".h.{quiet}." in n and "c_proj" in n else 1) for n, t in weights.items()}
+    shallow = expanded(arch, Size(depth=len(kept), width=8, heads=2, mlp=12), uneven)
+    whole = arch.unstack(ordered(arch.stack(uneven), arch))
+    for now, before in enumerate(kept):
         name = "transformer.h.{}.mlp.c_fc.bias"
         torch.testing.assert_close(shallow[name.format(now)], whole[name.format(before)])
 
