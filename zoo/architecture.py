@@ -161,7 +161,7 @@ class Architecture:
         return scaling | dict(self.family.constants(self.config))
 
     def _extent(self, name: str) -> int:
-        times, _, base = name.rpartition("*")
+        times, _, base = _count(name).rpartition("*")
         return int(times or 1) * (int(base) if base.isdigit() else self._extents[base])
 
     def _stored(self, key: str) -> list[Axis]:
@@ -171,7 +171,7 @@ class Architecture:
     def _split(self, group: tuple[str, ...], role: Role) -> list[Axis]:
         axes: list[Axis] = []
         for name in group:
-            extent, scales = self._extent(name), name.rpartition("*")[2] in SCALING
+            extent, scales = self._extent(name), _count(name).rpartition("*")[2] in SCALING
             if scales and axes and axes[-1].role == role:
                 before = axes[-1]
                 axes[-1] = Axis(f"{before.name} {name}", before.extent * extent, role, (*before.factors, extent))
@@ -239,6 +239,11 @@ class _Unset(TorchFunctionMode):
         if func in self.starts and args[0].is_meta:
             return args[0]
         return func(*args, **(kwargs or {}))
+
+
+def _count(name: str) -> str:
+    """Of an axis's name what tells how many entries it has."""
+    return name.partition(":")[0]
 
 
 def _inverse(order: list[int]) -> list[int]:

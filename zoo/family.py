@@ -5,7 +5,8 @@ Every tensor of a family is a `Kind` with named axes, in the manner of einops:
     Kind("attn.qkv.weight", "(qkv head head_dim) <- width")
 
 says: a matrix, `out <- in`, whose rows are q, k and v, each of all heads, each of `head_dim` channels. A library that
-stores maps the other way round (GPT-2's `Conv1D`) is written `in -> out`. An axis may be a multiple: `4*width`.
+stores maps the other way round (GPT-2's `Conv1D`) is written `in -> out`. An axis may be a multiple: `4*width`. Axes of
+one name have the same units; as many units of their own are called `4*width:hidden`, with any word behind the colon.
 """
 
 from collections.abc import Callable, Mapping
@@ -51,7 +52,8 @@ class Kind:
     `statistic`, a buffer that a normalisation layer measures (a variance must stay positive); `behind_sum`, whether
     this is of a norm behind a block's sum, `norm(x + f(x))`, and if so, of the last one of its layer or an inner one;
     `scales` and `shifts`, the one map (of the same prefix, with a bias) that reads a normalisation which this
-    multiplies or is added to. A map that is tied to another tensor can take no scale.
+    multiplies or is added to (a map that is tied to another tensor can take no scale); `normalises`, the map (of the
+    same prefix) whose outputs this variance is of.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Kind:
     behind_sum: Literal["inner", "last"] | None = None
     scales: str = ""
     shifts: str = ""
+    normalises: str = ""
 
     @cached_property
     def dims(self) -> tuple[Dim, ...]:

@@ -4,7 +4,9 @@ Which unit, head or channel comes first is arbitrary in a trained network. Metho
 where the order means something. These changes keep the function:
 
 - ranking: units of an axis are sorted by importance, the norm of the numbers that make a unit times the norm of those
-  that read it. Units inside a block (MLP units, heads) are sorted layer by layer, channels once for all layers.
+  that read it. Units inside a block (MLP units, heads) are sorted layer by layer, channels once for all layers. A batch
+  norm hides how large the numbers before it are: behind it a unit has the mean square `scale^2 + shift^2`, and a map
+  before it reads as strongly as the map that it is folded with;
 - folding: the scale and shift of a normalisation go into the map that alone reads it.
 - rotation: after folding, a stream that is only read through LayerNorm has no preferred channels: any rotation that
   keeps the mean of the channels keeps the function (cf. SliceGPT, Ashkboos et al., arXiv 2401.15024, for RMSNorm). Here
@@ -26,6 +28,9 @@ from zoo.architecture import Architecture, Stacks
 from zoo.places import HEAD, STREAM, is_private, places_of
 from zoo.seriated import seriated
 from zoo.transforms import dct
+
+EPSILON = 1e-5
+"""What batch norms of torch and timm add to a variance."""
 
 
 def ordered(stacks: Stacks, arch: Architecture) -> dict[str, Tensor]:
@@ -166,11 +171,17 @@ def _importance(
 ) -> Tensor:
     """`(layer, unit)` where the axis is private to layers, else `(unit,)`."""
     squares: dict[str, Tensor] = {}
+    behind = _norms_behind(arch)
     for key, i in places:
         axis = arch.axes(key)[i]
         if arch.kinds[key].statistic or arch.kinds[key].attention in ("query", "key"):
             continue
-        x = _values(stacks[key], arch, key).movedim(i, 0).square()
+        x = _values(stacks[key], arch, key)
+        if norm := behind.get(key):
+            if axis.role == "out":
+                continue  # the norm's own numbers count
+            x = x * _trailing((stacks[f"{norm}weight"] / (stacks[f"{norm}running_var"] + EPSILON).sqrt()), x.ndim)
+        x = x.movedim(i, 0).square()
         x = x.reshape(axis.extent, x.shape[1], -1).sum(-1).T if private else x.reshape(axis.extent, -1).sum(-1)
         if axis.name == HEAD:
             x = x.unflatten(-1, axis.factors).sum(-1)
@@ -178,6 +189,19 @@ def _importance(
     made, read = squares.get("out"), squares.get("in")
     both = [x for x in (made, read) if x is not None]
     return torch.stack(both).prod(0)
+
+
+def _norms_behind(arch: Architecture) -> dict[str, str]:
+    """What the names of a batch norm's tensors begin with, by the map whose outputs it normalises."""
+    kinds = ((key, kind) for key, kind in arch.kinds.items() if kind.normalises)
+    return {
+        f"{key.removesuffix(kind.name)}{kind.normalises}.weight": key.removesuffix("running_var") for key, kind in kinds
+    }
+
+
+def _trailing(x: Tensor, ndim: int) -> Tensor:
+    """With axes of one entry behind its own."""
+    return x.reshape(*x.shape, *[1] * (ndim - x.ndim))
 
 
 def _norm(x: Tensor, axis: int) -> Tensor:

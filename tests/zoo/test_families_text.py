@@ -176,7 +176,7 @@ def test_positions_of_roberta_begin_after_the_padding_row(padding: int) -> None:
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_padding_does_not_change_what_a_sample_gives(family: str) -> None:
     arch = text_arch(family, "masked")
-    model = arch.assemble(noise(arch)).eval()
+    model = arch.assemble(noise(arch)).double().eval()
     sample = tokens(5)
     pads = torch.full((2, 4), arch.config.model_dump()["pad_token_id"])
     mask = torch.tensor([[1] * 5 + [0] * 4] * 2)

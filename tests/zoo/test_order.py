@@ -13,6 +13,7 @@ from zoo_samples import few
 
 from zoo import Checkpoint, Size, condense, instantiate
 from zoo.architecture import Architecture, Stacks
+from zoo.families import architecture
 from zoo.methods.base import ClosedForm
 from zoo.methods.bot import BoT
 from zoo.methods.front import Front
@@ -51,6 +52,18 @@ def test_an_order_does_not_change_what_a_network_computes(
     weights = even(arch)
     changed = arch.unstack(change(arch.stack(weights), arch))
     assert any(not torch.equal(changed[name], weights[name]) for name in weights)
+    torch.testing.assert_close(outputs(arch, changed), outputs(arch, weights), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("change", [seriated, ordered])
+def test_a_stem_that_the_first_blocks_add_to_keeps_their_order(
+    change: Callable[[Stacks, Architecture], Stacks],
+) -> None:
+    """A plain ResNet of basic blocks has no projection between them."""
+    config = {"img_size": 32, "in_chans": 2, "num_classes": 3, "stem": "plain"}
+    arch = architecture("resnet", config, Size(depth=8, width=64))
+    weights = trained(arch, dtype=DOUBLE)
+    changed = arch.unstack(change(arch.stack(weights), arch))
     torch.testing.assert_close(outputs(arch, changed), outputs(arch, weights), rtol=1e-9, atol=1e-9)
 
 

@@ -156,7 +156,53 @@ def test_any_size_can_be_had_and_is_finite(seed: int, depth: int, heads: int) ->
 
 def test_a_transformer_ranks_its_inner_units_only() -> None:
     assert ranked_axes(pico("vit")) == ranked_axes(pico("bert")) == ["head head_dim", "mlp"]
-    assert "width" in ranked_axes(pico("resnet"))
+    assert "1*width:layer1" in ranked_axes(pico("resnet"))
+
+
+@pytest.mark.parametrize(
+    ("family", "maker", "between", "reader"),
+    [
+        ("resnet", "conv1.3.weight", "conv1.4", "conv1.6.weight"),
+        ("resnet", "layer1.0.conv1.weight", "layer1.0.bn1", "layer1.0.conv2.weight"),
+        ("resnet", "layer1.2.conv1.weight", "layer1.2.bn1", "layer1.2.conv2.weight"),
+        ("resnet-bottleneck", "layer2.0.conv2.weight", "layer2.0.bn2", "layer2.0.conv3.weight"),
+        (
+            "convnext",
+            "stages.0.blocks.0.mlp.fc1.weight",
+            "stages.0.blocks.0.mlp.fc1",
+            "stages.0.blocks.0.mlp.fc2.weight",
+        ),
+    ],
+)
+def test_units_between_two_maps_are_chosen_wherever_they_stand(
+    family: str, maker: str, between: str, reader: str
+) -> None:
+    """Their order is nobody else's: changing it changes no smaller model."""
+    arch = pico(family)
+    weights = trained(arch, dtype=DOUBLE)
+    mixed = {
+        n: t.flip(0) if n == maker or (n.startswith(f"{between}.") and t.ndim == 1) else t for n, t in weights.items()
+    }
+    mixed[reader] = weights[reader].flip(1)
+    size = Size(depth=arch.size.depth, width=arch.size.width // 2)
+    torch.testing.assert_close(expanded(arch, size, mixed), expanded(arch, size, weights))
+
+
+@pytest.mark.parametrize("family", ["resnet", "resnet-bottleneck"])
+def test_how_large_numbers_are_before_a_batch_norm_does_not_count(family: str) -> None:
+    arch = pico(family)
+    stacks = arch.stack(trained(arch, dtype=DOUBLE))
+    larger = dict(stacks)
+    for key, kind in arch.kinds.items():
+        if kind.normalises:  # every second channel a hundred times as large
+            maps, mean = (key.removesuffix(kind.name) + f"{kind.normalises}.weight"), key.replace("_var", "_mean")
+            scale = torch.tensor([1.0, 100.0], dtype=DOUBLE).repeat(stacks[key].shape[-1] // 2)
+            larger[maps] = stacks[maps] * scale.view(-1, 1, 1, 1)
+            larger[mean], larger[key] = stacks[mean] * scale, stacks[key] * scale**2
+    size = Size(depth=arch.size.depth, width=arch.size.width // 2)
+    kept, of_larger = (expanded(arch, size, arch.unstack(x)) for x in (stacks, larger))
+    shifts = [name for name in kept if name.endswith("bias")]
+    torch.testing.assert_close([of_larger[name] for name in shifts], [kept[name] for name in shifts])
 
 
 def test_heads_are_kept_whole_and_what_is_no_residual_block_stays() -> None:

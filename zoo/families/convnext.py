@@ -93,8 +93,12 @@ def _recognise(model: nn.Module) -> tuple[dict[str, Any], Size] | None:
     return config, Size(depth=sum(blocks), width=width)
 
 
+def _stream(stage: int) -> str:
+    return channels(2**stage, f"stage{stage}")
+
+
 def _stage(stage: int) -> Segment:
-    width, hidden = channels(2**stage), channels(4 * 2**stage)
+    width, hidden = _stream(stage), channels(4 * 2**stage, f"hidden{stage}")
     return repeat(
         f"stages.{stage}.blocks.{{layer}}.",
         Kind("gamma", width, closes_branch=True),
@@ -111,7 +115,7 @@ def _stage(stage: int) -> Segment:
 
 
 def _downsample(stage: int) -> tuple[Kind, ...]:
-    before, after, name = channels(2 ** (stage - 1)), channels(2**stage), f"stages.{stage}.downsample"
+    before, after, name = _stream(stage - 1), _stream(stage), f"stages.{stage}.downsample"
     return (
         Kind(f"{name}.0.weight", before),
         Kind(f"{name}.0.bias", before),
@@ -123,14 +127,14 @@ def _downsample(stage: int) -> tuple[Kind, ...]:
 TABLE = Table(
     segments=tuple(_stage(stage) for stage in range(STAGES)),
     outside=(
-        Kind("stem.0.weight", "width <- channel patch patch"),
-        Kind("stem.0.bias", "width"),
-        Kind("stem.1.weight", "width"),
-        Kind("stem.1.bias", "width"),
+        Kind("stem.0.weight", f"{_stream(0)} <- channel patch patch"),
+        Kind("stem.0.bias", _stream(0)),
+        Kind("stem.1.weight", _stream(0)),
+        Kind("stem.1.bias", _stream(0)),
         *(kind for stage in range(1, STAGES) for kind in _downsample(stage)),
-        Kind("head.norm.weight", channels(2 ** (STAGES - 1))),
-        Kind("head.norm.bias", channels(2 ** (STAGES - 1))),
-        Kind("head.fc.weight", f"class <- {channels(2 ** (STAGES - 1))}"),
+        Kind("head.norm.weight", _stream(STAGES - 1)),
+        Kind("head.norm.bias", _stream(STAGES - 1)),
+        Kind("head.fc.weight", f"class <- {_stream(STAGES - 1)}"),
         Kind("head.fc.bias", "class"),
     ),
 )

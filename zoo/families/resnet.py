@@ -118,48 +118,64 @@ def _recognise(model: nn.Module) -> tuple[dict[str, Any], Size] | None:
 
 def _table(config: ResNetConfig) -> Table:
     segments, projections = [], []
-    outer = str(PLAIN_STEM) if config.stem == "plain" else "2*width"
+    outer = _stem_channels(config)
     for stage in range(STAGES):
-        place, before, outer = f"layer{stage + 1}.", outer, channels(config.expansion * 2**stage)
-        segments.append(Segment(place + "0.", _block(config, stage, before), stage))
-        segments.append(repeat(place + "{layer}.", *_block(config, stage, outer), stage=stage, first=1))
+        place, before, outer = f"layer{stage + 1}.", outer, _outer(config, stage)
+        segments.append(Segment(place + "0.", _block(config, stage, before, "first"), stage))
+        segments.append(repeat(place + "{layer}.", *_block(config, stage, outer, "inner"), stage=stage, first=1))
         if stage or config.stem == "deep" or config.block == "bottleneck":
             projections.append(Kind(place + "0.downsample.0.weight", f"{outer} <- {before} 1 1"))
-            projections += _norm(place + "0.downsample.1", outer)
+            projections += _norm(place + "0.downsample.1", outer, place + "0.downsample.0")
     head = (Kind("fc.weight", f"class <- {outer}"), Kind("fc.bias", "class"))
     return Table(tuple(segments), (*_stem(config), *projections, *head), counters=("num_batches_tracked",))
 
 
 def _stem(config: ResNetConfig) -> list[Kind]:
+    last = _stem_channels(config)
     if config.stem == "plain":
-        return [Kind("conv1.weight", f"{PLAIN_STEM} <- channel 7 7"), *_norm("bn1", str(PLAIN_STEM))]
+        return [Kind("conv1.weight", f"{last} <- channel 7 7"), *_norm("bn1", last, "conv1")]
+    first, second = channels(1, "stem1"), channels(1, "stem2")
     return [
-        Kind("conv1.0.weight", "width <- channel 3 3"),
-        *_norm("conv1.1", "width"),
-        Kind("conv1.3.weight", "width <- width 3 3"),
-        *_norm("conv1.4", "width"),
-        Kind("conv1.6.weight", "2*width <- width 3 3"),
-        *_norm("bn1", "2*width"),
+        Kind("conv1.0.weight", f"{first} <- channel 3 3"),
+        *_norm("conv1.1", first, "conv1.0"),
+        Kind("conv1.3.weight", f"{second} <- {first} 3 3"),
+        *_norm("conv1.4", second, "conv1.3"),
+        Kind("conv1.6.weight", f"{last} <- {second} 3 3"),
+        *_norm("bn1", last, "conv1.6"),
     ]
 
 
-def _block(config: ResNetConfig, stage: int, before: str) -> tuple[Kind, ...]:
-    """The tensors of one block of a stage, from `before` channels."""
-    inner, outer = channels(2**stage), channels(config.expansion * 2**stage)
-    maps = [(inner, before, 3), (inner, inner, 3)]
+def _stem_channels(config: ResNetConfig) -> str:
+    """What the first block reads; without a projection it is also what that block adds to."""
+    if config.stem == "deep":
+        return channels(2, "stem3")
+    return str(PLAIN_STEM) if config.block == "bottleneck" else _outer(config, 0)
+
+
+def _outer(config: ResNetConfig, stage: int) -> str:
+    """What all blocks of a stage add to."""
+    return channels(config.expansion * 2**stage, f"layer{stage + 1}")
+
+
+def _block(config: ResNetConfig, stage: int, before: str, which: str) -> tuple[Kind, ...]:
+    """The tensors of one block of a stage, from `before` channels; those between its maps are its own."""
+    outer = _outer(config, stage)
+    inner = [channels(2**stage, f"layer{stage + 1}.{which}{i}") for i in (1, 2)]
+    maps = [(inner[0], before, 3), (outer, inner[0], 3)]
     if config.block == "bottleneck":
-        maps = [(inner, before, 1), (inner, inner, 3), (outer, inner, 1)]
+        maps = [(inner[0], before, 1), (inner[1], inner[0], 3), (outer, inner[1], 1)]
     kinds: list[Kind] = []
     for i, (out, inn, side) in enumerate(maps, start=1):
         kinds.append(Kind(f"conv{i}.weight", f"{out} <- {inn} {side} {side}"))
-        kinds += _norm(f"bn{i}", out, closes_branch=i == len(maps))
+        kinds += _norm(f"bn{i}", out, f"conv{i}", closes_branch=i == len(maps))
     return tuple(kinds)
 
 
-def _norm(name: str, out: str, *, closes_branch: bool = False) -> list[Kind]:
-    """Batch normalisation: scale, shift, and the statistics that it measures."""
+def _norm(name: str, out: str, behind: str, *, closes_branch: bool = False) -> list[Kind]:
+    """Batch normalisation behind a map: scale, shift, and the statistics that it measures."""
     trained = [Kind(f"{name}.{end}", out, closes_branch=closes_branch) for end in ("weight", "bias")]
-    return trained + [Kind(f"{name}.{end}", out, statistic=True) for end in ("running_mean", "running_var")]
+    mean = Kind(f"{name}.running_mean", out, statistic=True)
+    return [*trained, mean, Kind(f"{name}.running_var", out, statistic=True, normalises=behind)]
 
 
 def _constants(config: ResNetConfig) -> Mapping[str, int]:

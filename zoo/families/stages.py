@@ -24,9 +24,9 @@ def apportion(depth: int, pattern: Sequence[int], least: int) -> tuple[int, ...]
     return tuple(blocks)
 
 
-def channels(times: int) -> str:
-    """The axis of `times` times the width, as tables write it."""
-    return "width" if times == 1 else f"{times}*width"
+def channels(times: int, place: str) -> str:
+    """The axis of `times` times the width whose units are those of `place` alone, as tables write it."""
+    return f"{times}*width:{place}"
 
 
 def flops(arch: Architecture, places: Callable[[str], int]) -> int:
