@@ -52,8 +52,8 @@ class Kind:
     `statistic`, a buffer that a normalisation layer measures (a variance must stay positive); `behind_sum`, whether
     this is of a norm behind a block's sum, `norm(x + f(x))`, and if so, of the last one of its layer or an inner one;
     `scales` and `shifts`, the one map (of the same prefix, with a bias) that reads a normalisation which this
-    multiplies or is added to (a map that is tied to another tensor can take no scale); `normalises`, the map (of the
-    same prefix) whose outputs this variance is of.
+    multiplies or is added to (a map that is tied to another tensor can take no scale); `normalised_by`, the batch norm
+    (of the same prefix) that reads the outputs of this map, and nothing else does.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Kind:
     behind_sum: Literal["inner", "last"] | None = None
     scales: str = ""
     shifts: str = ""
-    normalises: str = ""
+    normalised_by: str = ""
 
     @cached_property
     def dims(self) -> tuple[Dim, ...]:
@@ -131,6 +131,7 @@ class Family:
     residual: whether blocks normalise before their maps (`pre`), after the sum (`post`), or are no residual blocks.
     rotates: whether blocks read and write the channels of the residual stream by maps alone, once norms are folded (or,
         before a tied output, have one scale for all channels).
+    version: raised when the table or what it says about tensors changes; results under an older one are made anew.
     recognise: config and size of a foreign model (timm: the module; transformers: its config); None: another family.
     """
 
@@ -155,6 +156,7 @@ class Family:
     mlp: bool = True
     residual: Literal["pre", "post"] | None = "pre"
     rotates: bool = False
+    version: int = 1
 
 
 def repeat(prefix: str, *kinds: Kind, stage: int = 0, first: int = 0) -> Segment:

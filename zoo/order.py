@@ -4,9 +4,9 @@ Which unit, head or channel comes first is arbitrary in a trained network. Metho
 where the order means something. These changes keep the function:
 
 - ranking: units of an axis are sorted by importance, the norm of the numbers that make a unit times the norm of those
-  that read it. Units inside a block (MLP units, heads) are sorted layer by layer, channels once for all layers. A batch
-  norm hides how large the numbers before it are: behind it a unit has the mean square `scale^2 + shift^2`, and a map
-  before it reads as strongly as the map that it is folded with;
+  that read it. Units inside a block (MLP units, heads, channels between two convolutions) are sorted layer by layer,
+  those that blocks add to once for all layers. A batch norm hides how large the numbers before it are: behind it a unit
+  has the mean square `scale^2 + shift^2`, and a map before it reads as strongly as the map that it is folded with;
 - folding: the scale and shift of a normalisation go into the map that alone reads it.
 - rotation: after folding, a stream that is only read through LayerNorm has no preferred channels: any rotation that
   keeps the mean of the channels keeps the function (cf. SliceGPT, Ashkboos et al., arXiv 2401.15024, for RMSNorm). Here
@@ -171,16 +171,15 @@ def _importance(
 ) -> Tensor:
     """`(layer, unit)` where the axis is private to layers, else `(unit,)`."""
     squares: dict[str, Tensor] = {}
-    behind = _norms_behind(arch)
     for key, i in places:
-        axis = arch.axes(key)[i]
-        if arch.kinds[key].statistic or arch.kinds[key].attention in ("query", "key"):
+        axis, kind = arch.axes(key)[i], arch.kinds[key]
+        if kind.statistic or kind.attention in ("query", "key"):
             continue
         x = _values(stacks[key], arch, key)
-        if norm := behind.get(key):
+        if kind.normalised_by:
             if axis.role == "out":
                 continue  # the norm's own numbers count
-            x = x * _trailing((stacks[f"{norm}weight"] / (stacks[f"{norm}running_var"] + EPSILON).sqrt()), x.ndim)
+            x = x * _gain(f"{key.removesuffix(kind.name)}{kind.normalised_by}", stacks, x.ndim)
         x = x.movedim(i, 0).square()
         x = x.reshape(axis.extent, x.shape[1], -1).sum(-1).T if private else x.reshape(axis.extent, -1).sum(-1)
         if axis.name == HEAD:
@@ -191,17 +190,10 @@ def _importance(
     return torch.stack(both).prod(0)
 
 
-def _norms_behind(arch: Architecture) -> dict[str, str]:
-    """What the names of a batch norm's tensors begin with, by the map whose outputs it normalises."""
-    kinds = ((key, kind) for key, kind in arch.kinds.items() if kind.normalises)
-    return {
-        f"{key.removesuffix(kind.name)}{kind.normalises}.weight": key.removesuffix("running_var") for key, kind in kinds
-    }
-
-
-def _trailing(x: Tensor, ndim: int) -> Tensor:
-    """With axes of one entry behind its own."""
-    return x.reshape(*x.shape, *[1] * (ndim - x.ndim))
+def _gain(norm: str, stacks: dict[str, Tensor], ndim: int) -> Tensor:
+    """By what a batch norm multiplies the outputs of a map, laid beside the map's stack."""
+    gain = stacks[f"{norm}.weight"] / (stacks[f"{norm}.running_var"] + EPSILON).sqrt()
+    return gain.view(*gain.shape, *[1] * (ndim - gain.ndim))
 
 
 def _norm(x: Tensor, axis: int) -> Tensor:

@@ -3,7 +3,7 @@
 from zoo.architecture import Architecture
 
 STREAM = "width"
-"""The channels of the residual stream."""
+"""The channels of the residual stream of a transformer; stages of convolutional networks have one each."""
 HEAD = "head head_dim"
 
 

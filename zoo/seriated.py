@@ -1,9 +1,10 @@
 """A network whose neighbouring units are alike: the same function, smoother weights.
 
 The order of units in a trained network means nothing, yet FRONT and BoT resample axes as if neighbours were alike. Any
-order is legal that is the same wherever an axis appears: one for the channels of the residual stream in all layers, one
-per layer for MLP units, for heads, and inside every head for the channels of queries and keys, and of values and the
-output. `transforms.seriation` chooses them by z-scored weights, as FRONT transforms them.
+order is legal that is the same wherever an axis appears: one for the channels of the residual stream in all layers (of
+a stage), one per layer for MLP units, for channels between two convolutions, for heads, and inside every head for the
+channels of queries and keys, and of values and the output. `transforms.seriation` chooses them by z-scored weights, as
+FRONT transforms them.
 """
 
 from collections.abc import Callable, Collection, Iterator

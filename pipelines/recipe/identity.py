@@ -1,9 +1,9 @@
 """Stage keys: what a stage is, as a hash. Equal keys, equal results.
 
-A key covers the stage's function and its version, its config and its method's version, the data's content, and what it
-starts from: keys of other stages, digests of folders and registry entries. Where it runs (`resources`), the names of
-stages and paths are not part of it. What is null is left out, so a new field that is null unless given leaves old keys
-as they are.
+A key covers the stage's function and its version, its config, the versions of its method and of the family, the data's
+content, and what it starts from: keys of other stages, digests of folders and registry entries. Where it runs
+(`resources`), the names of stages and paths are not part of it. What is null is left out, so a new field that is null
+unless given leaves old keys as they are.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.recipe.sources import identify
 from pipelines.recipe.stages import Condense, Loc, Stage, sources
 from trainers.data.identity import identity as data_identity
-from zoo.families import configure
+from zoo.families import FAMILIES, configure
 from zoo.files import digest_json
 from zoo.methods.base import Method
 
@@ -53,7 +53,9 @@ def describe(recipe: Recipe, stage: Stage, keys: dict[str, str]) -> dict[str, An
     if not isinstance(stage, Condense):  # closed forms see weights only
         shared = configure(recipe.family, recipe.config).model_dump(mode="json", exclude_none=True)
         config |= {"on": {"family": recipe.family, "config": shared, "data": data_identity(recipe.data)}}
-    return {"function": f"{stage.run}/{VERSIONS[stage.run]}", "config": config, "inputs": inputs}
+    version = FAMILIES[recipe.family].version
+    family = {"family": f"{recipe.family}/{version}"} if version > 1 else {}
+    return {"function": f"{stage.run}/{VERSIONS[stage.run]}", "config": config, "inputs": inputs, **family}
 
 
 def _remove(config: Any, loc: Loc) -> None:

@@ -54,6 +54,15 @@ def test_a_field_that_is_null_leaves_no_trace_and_is_told_apart_from_any_value()
     assert changed("stages.ancestor.train.clip=null") == {"ancestor", "front"}
 
 
+def test_a_family_whose_tensors_mean_something_else_now_has_new_keys() -> None:
+    """Closed forms too, which see weights only; families that never changed keep theirs."""
+    recipe = load_recipe(RECIPE)
+    of_resnet = recipe.model_copy(update={"family": "resnet", "config": {"img_size": 32}})
+    front = recipe.stages["front"]
+    before, after = (describe(r, front, {"ancestor": "a"}) for r in (recipe, of_resnet))
+    assert (before.get("family"), after["family"]) == (None, "resnet/2")
+
+
 def test_options_of_a_method_matter_to_its_stage_only() -> None:
     assert changed("stages.front.method.keep=0.5") == {"front"}
 

@@ -166,6 +166,7 @@ def test_a_transformer_ranks_its_inner_units_only() -> None:
         ("resnet", "layer1.0.conv1.weight", "layer1.0.bn1", "layer1.0.conv2.weight"),
         ("resnet", "layer1.2.conv1.weight", "layer1.2.bn1", "layer1.2.conv2.weight"),
         ("resnet-bottleneck", "layer2.0.conv2.weight", "layer2.0.bn2", "layer2.0.conv3.weight"),
+        ("resnet-bottleneck", "layer2.1.conv2.weight", "layer2.1.bn2", "layer2.1.conv3.weight"),
         (
             "convnext",
             "stages.0.blocks.0.mlp.fc1.weight",
@@ -188,17 +189,30 @@ def test_units_between_two_maps_are_chosen_wherever_they_stand(
     torch.testing.assert_close(expanded(arch, size, mixed), expanded(arch, size, weights))
 
 
+@pytest.mark.parametrize("loud", ["weight", "bias"])
+def test_behind_a_batch_norm_the_channels_that_it_scales_or_shifts_most_are_kept(loud: str) -> None:
+    arch = pico("resnet")
+    weights = trained(arch, dtype=DOUBLE)
+    for end in ("weight", "bias"):
+        weights[f"layer1.0.bn1.{end}"] = torch.full((4,), 1e-6, dtype=DOUBLE)
+    weights[f"layer1.0.bn1.{loud}"][[1, 3]] = 1.0
+    small = expanded(arch, Size(depth=9, width=2), weights)
+    torch.testing.assert_close(small[f"layer1.0.bn1.{loud}"], torch.ones(2, dtype=DOUBLE))
+
+
 @pytest.mark.parametrize("family", ["resnet", "resnet-bottleneck"])
 def test_how_large_numbers_are_before_a_batch_norm_does_not_count(family: str) -> None:
     arch = pico(family)
     stacks = arch.stack(trained(arch, dtype=DOUBLE))
     larger = dict(stacks)
     for key, kind in arch.kinds.items():
-        if kind.normalises:  # every second channel a hundred times as large
-            maps, mean = (key.removesuffix(kind.name) + f"{kind.normalises}.weight"), key.replace("_var", "_mean")
-            scale = torch.tensor([1.0, 100.0], dtype=DOUBLE).repeat(stacks[key].shape[-1] // 2)
-            larger[maps] = stacks[maps] * scale.view(-1, 1, 1, 1)
-            larger[mean], larger[key] = stacks[mean] * scale, stacks[key] * scale**2
+        if kind.normalised_by:  # every second channel a hundred times as large
+            mean, variance = (
+                key.removesuffix(kind.name) + f"{kind.normalised_by}.running_{m}" for m in ("mean", "var")
+            )
+            scale = torch.tensor([1.0, 100.0], dtype=DOUBLE).repeat(stacks[mean].shape[-1] // 2)
+            larger[key] = stacks[key] * scale.view(-1, 1, 1, 1)
+            larger[mean], larger[variance] = stacks[mean] * scale, stacks[variance] * scale**2
     size = Size(depth=arch.size.depth, width=arch.size.width // 2)
     kept, of_larger = (expanded(arch, size, arch.unstack(x)) for x in (stacks, larger))
     shifts = [name for name in kept if name.endswith("bias")]

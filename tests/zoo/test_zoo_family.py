@@ -1,10 +1,12 @@
 """The table of a family says what the real library builds."""
 
+from itertools import combinations
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pico_families import PICOS, pico
+from pico_families import PICOS, outputs, pico, trained
 from torch.utils.flop_counter import FlopCounterMode
 from zoo_samples import few, noise, vit
 
@@ -12,6 +14,7 @@ from zoo.architecture import Architecture
 from zoo.errors import BadInputError
 from zoo.families import FAMILIES, architecture
 from zoo.families.vit import timm_args
+from zoo.places import places_of
 from zoo.size import Size
 
 IMAGENET = {"img_size": 224, "patch_size": 16, "in_chans": 3, "num_classes": 1000}
@@ -144,3 +147,22 @@ def test_a_wrong_config_is_refused_with_its_field_and_what_is_legal(config: dict
     with pytest.raises(BadInputError) as caught:
         architecture("vit", config, Size(depth=1, width=8, heads=2))
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("name", ["resnet", "resnet-bottleneck", "convnext"])
+def test_axes_of_one_name_have_the_same_units_for_a_reason(name: str) -> None:
+    """No part of the places of a name could be put in another order alone. (Those of a stage's stream are too many.)"""
+    arch = pico(name).at(Size(depth=9, width=4))
+    stacks = arch.stack(trained(arch, dtype=torch.float64))
+    want = outputs(arch, arch.unstack(stacks))
+    for axis in dict.fromkeys(axis.name for key in arch.kinds for axis in arch.axes(key) if axis.role == "out"):
+        first, *others = places_of(axis, arch)
+        if len(others) > 6:
+            continue
+        for count in range(len(others)):
+            for part in combinations(others, count):
+                flipped = dict(stacks)
+                for key, i in (first, *part):
+                    flipped[key] = flipped[key].flip(i)
+                error = outputs(arch, arch.unstack(flipped)) - want
+                assert error.norm() > 1e-9 * want.norm(), (axis, part)

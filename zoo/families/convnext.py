@@ -160,4 +160,5 @@ CONVNEXT = Family(
     least_depth=lambda _: STAGES,
     attention=False,
     mlp=False,
+    version=2,
 )

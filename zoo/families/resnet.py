@@ -124,8 +124,7 @@ def _table(config: ResNetConfig) -> Table:
         segments.append(Segment(place + "0.", _block(config, stage, before, "first"), stage))
         segments.append(repeat(place + "{layer}.", *_block(config, stage, outer, "inner"), stage=stage, first=1))
         if stage or config.stem == "deep" or config.block == "bottleneck":
-            projections.append(Kind(place + "0.downsample.0.weight", f"{outer} <- {before} 1 1"))
-            projections += _norm(place + "0.downsample.1", outer, place + "0.downsample.0")
+            projections += _normalised(place + "0.downsample.0", f"{outer} <- {before} 1 1", place + "0.downsample.1")
     head = (Kind("fc.weight", f"class <- {outer}"), Kind("fc.bias", "class"))
     return Table(tuple(segments), (*_stem(config), *projections, *head), counters=("num_batches_tracked",))
 
@@ -133,15 +132,12 @@ def _table(config: ResNetConfig) -> Table:
 def _stem(config: ResNetConfig) -> list[Kind]:
     last = _stem_channels(config)
     if config.stem == "plain":
-        return [Kind("conv1.weight", f"{last} <- channel 7 7"), *_norm("bn1", last, "conv1")]
+        return _normalised("conv1", f"{last} <- channel 7 7", "bn1")
     first, second = channels(1, "stem1"), channels(1, "stem2")
     return [
-        Kind("conv1.0.weight", f"{first} <- channel 3 3"),
-        *_norm("conv1.1", first, "conv1.0"),
-        Kind("conv1.3.weight", f"{second} <- {first} 3 3"),
-        *_norm("conv1.4", second, "conv1.3"),
-        Kind("conv1.6.weight", f"{last} <- {second} 3 3"),
-        *_norm("bn1", last, "conv1.6"),
+        *_normalised("conv1.0", f"{first} <- channel 3 3", "conv1.1"),
+        *_normalised("conv1.3", f"{second} <- {first} 3 3", "conv1.4"),
+        *_normalised("conv1.6", f"{last} <- {second} 3 3", "bn1"),
     ]
 
 
@@ -166,16 +162,16 @@ def _block(config: ResNetConfig, stage: int, before: str, which: str) -> tuple[K
         maps = [(inner[0], before, 1), (inner[1], inner[0], 3), (outer, inner[1], 1)]
     kinds: list[Kind] = []
     for i, (out, inn, side) in enumerate(maps, start=1):
-        kinds.append(Kind(f"conv{i}.weight", f"{out} <- {inn} {side} {side}"))
-        kinds += _norm(f"bn{i}", out, f"conv{i}", closes_branch=i == len(maps))
+        kinds += _normalised(f"conv{i}", f"{out} <- {inn} {side} {side}", f"bn{i}", closes_branch=i == len(maps))
     return tuple(kinds)
 
 
-def _norm(name: str, out: str, behind: str, *, closes_branch: bool = False) -> list[Kind]:
-    """Batch normalisation behind a map: scale, shift, and the statistics that it measures."""
-    trained = [Kind(f"{name}.{end}", out, closes_branch=closes_branch) for end in ("weight", "bias")]
-    mean = Kind(f"{name}.running_mean", out, statistic=True)
-    return [*trained, mean, Kind(f"{name}.running_var", out, statistic=True, normalises=behind)]
+def _normalised(name: str, axes: str, norm: str, *, closes_branch: bool = False) -> list[Kind]:
+    """A map and the batch norm behind it: its scale, its shift, and the statistics that it measures."""
+    out, _, _ = axes.partition(" <- ")
+    trained = [Kind(f"{norm}.{end}", out, closes_branch=closes_branch) for end in ("weight", "bias")]
+    measured = [Kind(f"{norm}.{end}", out, statistic=True) for end in ("running_mean", "running_var")]
+    return [Kind(f"{name}.weight", axes, normalised_by=norm), *trained, *measured]
 
 
 def _constants(config: ResNetConfig) -> Mapping[str, int]:
@@ -199,4 +195,5 @@ RESNET = Family(
     widths=_widths,
     attention=False,
     mlp=False,
+    version=2,
 )

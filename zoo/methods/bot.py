@@ -25,7 +25,7 @@ The same ViT's mean loss over 60 steps, `none` against `functional`: 0.99 and 0.
 """
 
 from math import prod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from torch import Tensor
@@ -53,7 +53,6 @@ class BoT(ClosedForm, frozen=True):
     order: `alike` permutes units first, so that neighbours, which are averaged, are alike (`zoo.seriated`).
     """
 
-    version: ClassVar[int] = 2
     name: Literal["bot"] = "bot"
     wavelet: Annotated[str, AfterValidator(dwt.check_wavelet)] = "db2"
     rescale: Literal["none", "amplitude", "functional"] = "functional"

@@ -19,7 +19,7 @@ The scaling of the transform is a choice of one factor per axis of N source and 
 """
 
 from math import ceil, prod, sqrt
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -44,7 +44,6 @@ class Front(ClosedForm, frozen=True):
     order: `alike` permutes units first, so that neighbours are alike and low frequencies hold more (`zoo.seriated`).
     """
 
-    version: ClassVar[int] = 2
     name: Literal["front"] = "front"
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     normalization: Normalization = "functional"

@@ -11,7 +11,7 @@ paper ties A to B; apart, they can divide.) Statistics of normalisation layers, 
 are copied.
 """
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import NonNegativeFloat
@@ -29,7 +29,6 @@ Lookups = dict[str, tuple[Tensor, Tensor | None]]
 class Ligo(ClosedForm, Fitted, frozen=True):
     """Options: the norm of the noise in every row of B beside the unit that the row copies, and its seed."""
 
-    version: ClassVar[int] = 2
     name: Literal["ligo"] = "ligo"
     noise: NonNegativeFloat = 0.03
     seed: int = 0

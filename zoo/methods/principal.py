@@ -36,7 +36,7 @@ class Principal(ClosedForm, frozen=True):
     noise: how unequal copies and how large the weights on silent inputs are, in standard deviations of the map; seed.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 3
     name: Literal["principal"] = "principal"
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     noise: NonNegativeFloat = 0.5
