@@ -53,9 +53,9 @@ def describe(recipe: Recipe, stage: Stage, keys: dict[str, str]) -> dict[str, An
     if not isinstance(stage, Condense):  # closed forms see weights only
         shared = configure(recipe.family, recipe.config).model_dump(mode="json", exclude_none=True)
         config |= {"on": {"family": recipe.family, "config": shared, "data": data_identity(recipe.data)}}
-    version = FAMILIES[recipe.family].version
-    family = {"family": f"{recipe.family}/{version}"} if version > 1 else {}
-    return {"function": f"{stage.run}/{VERSIONS[stage.run]}", "config": config, "inputs": inputs, **family}
+    if (version := FAMILIES[recipe.family].version) > 1:
+        config["family_version"] = version
+    return {"function": f"{stage.run}/{VERSIONS[stage.run]}", "config": config, "inputs": inputs}
 
 
 def _remove(config: Any, loc: Loc) -> None:

@@ -36,6 +36,21 @@ stages:
     weights: {stage: bad}
 """
 
+RESNET = """\
+name: resnet
+family: resnet
+config: {img_size: 8, in_chans: 1, num_classes: 10}
+data: {kind: digits, limit: 64, validation: 0.25}
+stages:
+  ancestor:
+    run: pretrain
+    size: {depth: 8, width: 4}
+    train: {steps: 1, batch: 16}
+  front:
+    run: condense
+    weights: {stage: ancestor}
+"""
+
 
 @pytest.mark.slow
 def test_after_a_failure_what_runs_is_finished_and_nothing_else_begins(tmp_path: Path) -> None:
@@ -54,6 +69,16 @@ def test_after_a_failure_what_runs_is_finished_and_nothing_else_begins(tmp_path:
     assert together == {"bad", "good"}
     states = {row.name: row.state for row in plan(recipe, store)}
     assert states == {"bad": "waiting", "good": "cached", "later": "waiting"}
+
+
+@pytest.mark.slow
+def test_results_of_a_family_that_has_changed_are_recorded_and_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RESNET, encoding="utf-8")
+    recipe, store = load_recipe(path), Store(tmp_path / "store")
+    with connect("local", cpus=1) as cluster:
+        run(recipe, store, plan(recipe, store), lambda: cluster, lambda _: None)
+    assert {row.name: row.state for row in plan(recipe, store)} == {"ancestor": "cached", "front": "cached"}
 
 
 @pytest.fixture
