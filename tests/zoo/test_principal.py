@@ -200,6 +200,15 @@ def test_behind_a_batch_norm_the_channels_that_it_scales_or_shifts_most_are_kept
     torch.testing.assert_close(small[f"layer1.0.bn1.{loud}"], torch.ones(2, dtype=DOUBLE))
 
 
+@pytest.mark.parametrize("large", [[0, 2], [1, 3]])
+def test_a_large_map_before_a_batch_norm_makes_its_channels_no_more_important(large: list[int]) -> None:
+    arch, size = pico("resnet"), Size(depth=9, width=2)
+    weights = trained(arch, dtype=DOUBLE)
+    kept = expanded(arch, size, weights)["layer1.0.bn1.bias"]
+    weights["layer1.0.conv1.weight"][large] *= 1000
+    torch.testing.assert_close(expanded(arch, size, weights)["layer1.0.bn1.bias"], kept)
+
+
 @pytest.mark.parametrize("family", ["resnet", "resnet-bottleneck"])
 def test_how_large_numbers_are_before_a_batch_norm_does_not_count(family: str) -> None:
     arch = pico(family)
