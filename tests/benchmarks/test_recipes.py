@@ -7,6 +7,7 @@ import pytest
 from pipelines.bench.run import load_bench
 from pipelines.bench.trials import trials
 from pipelines.recipe.file import load_recipe
+from pipelines.recipe.stages import Ref, inputs, sources
 
 ROOT = Path(__file__).parents[2]
 BENCHES = sorted((ROOT / "benchmarks/initialisation").glob("*.yaml"))
@@ -28,6 +29,16 @@ def test_a_claim_rests_on_at_least_three_seeds(path: Path) -> None:
     bench = load_bench(path, (), quick=False).bench
     assert bench
     assert len(bench.seeds) >= 3
+
+
+@pytest.mark.parametrize("path", SELF_CONTAINED, ids=lambda path: path.stem)
+def test_a_bench_trains_nothing_that_no_start_uses(path: Path) -> None:
+    recipe = load_bench(path, (), quick=False)
+    assert recipe.bench
+    used = {source.stage for _, source in sources(recipe.bench.starts) if isinstance(source, Ref)}
+    for _ in recipe.stages:  # the longest chain of stages
+        used |= {parent for name in used for parent in inputs(recipe.stages[name])}
+    assert recipe.stages.keys() <= used
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/transfer").glob("*.yaml")), ids=lambda path: path.stem)
